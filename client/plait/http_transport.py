@@ -1,0 +1,325 @@
+"""The transport over HTTP: retries, errors, and what may be said to whom.
+
+- Repeated with growing, random pauses: what was lost on the way or met a busy server (429, 502,
+  503, 504, whose Retry-After is honoured), if doing it twice does no harm.
+- Redirects are not followed: a token or a body must not end up where nobody meant it to go.
+- An error names the server and the path, never a query: that is where signatures are.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPResponse
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from plait import __version__
+from plait.errors import (
+    AlreadyExists,
+    Conflict,
+    Integrity,
+    Internal,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    PlaitError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    error_from_json,
+)
+from plait.http_connections import ConnectionLost, Connections, Content, Exchange, Timeouts
+from plait.model import canonical
+from plait.transport import PIECE_SIZE, Body, Query
+from plait.wire import REQUEST_ID_HEADER, SignedRequest
+
+LARGEST_ANSWER = 256 << 20
+"""Bytes of a JSON answer; a hundred manifests of the largest size would be too much at once."""
+LARGEST_ERROR = 1 << 20
+LONGEST_RETRY_AFTER = 60.0
+BUSY = frozenset({429, 502, 503, 504})
+
+CLASS_OF_STATUS: Mapping[int, type[PlaitError]] = {
+    400: InvalidInput,
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    405: NotFound,
+    409: Conflict,
+    412: AlreadyExists,
+    413: TooLarge,
+    422: InvalidInput,
+    500: Internal,
+}
+"""For errors of a kind that this client does not know; all others are Unavailable."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often to try, and how long to pause before each further attempt."""
+
+    attempts: int = 5
+    first_pause: float = 0.2
+    """Seconds; doubled each time."""
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+    """Returns 0 to 1: many clients that were cut off together do not come back together."""
+
+    def pause(self, attempt: int, at_least: float) -> None:
+        """Wait before the attempt after `attempt` (1 is the first)."""
+        backoff = self.first_pause * 2 ** (attempt - 1) * (0.5 + self.jitter())
+        self.sleep(max(backoff, min(at_least, LONGEST_RETRY_AFTER)))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How an `HttpTransport` behaves; the defaults suit people and CI."""
+
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retries: Retries = field(default_factory=Retries)
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """By scheme, as `{"https": "http://proxy:3128", "no": "localhost,.internal"}`."""
+
+
+class HttpTransport:
+    """A registry at an http or https address."""
+
+    def __init__(self, url: str, token: str | None, options: HttpOptions | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        options = options or HttpOptions()
+        self._retries = options.retries
+        self._connections = Connections(options.timeouts, options.proxies)
+
+    @property
+    def url(self) -> str:
+        """The registry's address, without a slash at the end."""
+        return self._url
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        patience: float | None = None,
+        repeatable: bool = False,
+    ) -> Any:
+        """Return the parsed JSON answer; see `Transport.call`."""
+        headers = {"Accept": "application/json", **_common_headers()}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = _write_json(body)
+        url = f"{self._url}{path}{_encode_query(query)}"
+
+        def attempt() -> bytes:
+            exchange = self._connections.begin(
+                method, url, headers=headers, content=content, patience=patience
+            )
+            return self._read_answer(exchange)
+
+        answer = self._repeat(attempt, url, repeatable=repeatable or method == "GET")
+        try:
+            return canonical.loads(answer) if answer else None
+        except InvalidInput as error:
+            raise Unavailable(
+                "registry-misbehaved",
+                f"{self._url} answered something that is not JSON: is the address right?",
+            ) from error
+
+    def send(self, request: SignedRequest, body: Body, *, headers: Mapping[str, str]) -> None:
+        """Send `body` by a signed PUT; see `Transport.send`."""
+        url = self._absolute(request.url)
+        sent = {**_common_headers(), **request.headers, **headers, "Content-Length": str(body.size)}
+
+        def attempt() -> None:
+            content: Content = body.open() if body.size else b""
+            exchange = self._connections.begin(request.method, url, headers=sent, content=content)
+            self._read_answer(exchange, is_signed=True)
+
+        self._repeat(attempt, url, repeatable=True)
+
+    def receive(self, request: SignedRequest, start: int, stop: int) -> Iterator[memoryview]:
+        """Yield a range of an object; see `Transport.receive`."""
+        url = self._absolute(request.url)
+        sent = {**_common_headers(), **request.headers, "Range": f"bytes={start}-{stop - 1}"}
+
+        def attempt() -> Exchange:
+            exchange = self._connections.begin(request.method, url, headers=sent)
+            if exchange.response.status >= 300:
+                self._read_answer(exchange, is_signed=True)
+            return exchange
+
+        exchange = self._repeat(attempt, url, repeatable=True)
+        try:
+            _verify_range(exchange, start, stop)
+            yield from _read_pieces(exchange, stop - start)
+        except ConnectionLost as error:
+            raise _unreachable(url, error) from error
+        finally:
+            self._connections.end(exchange)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._connections.close()
+
+    def _absolute(self, url: str) -> str:
+        return f"{self._url}{url}" if url.startswith("/") else url
+
+    def _read_answer(self, exchange: Exchange, *, is_signed: bool = False) -> bytes:
+        """Return the body of a good answer, or raise what a bad one says."""
+        response = exchange.response
+        try:
+            if 200 <= response.status < 300:
+                return _read_whole(response)
+            body = response.read(LARGEST_ERROR)
+        finally:
+            self._connections.end(exchange)
+        raise _Refused(_read_error(exchange, body, is_signed=is_signed), exchange)
+
+    def _repeat(self, attempt: Callable[[], T], url: str, *, repeatable: bool) -> T:
+        attempts = self._retries.attempts if repeatable else 1
+        for number in range(1, attempts + 1):
+            wait = 0.0
+            try:
+                return attempt()
+            except _Refused as refused:
+                if number == attempts or refused.status not in BUSY:
+                    raise refused.error from None
+                wait = refused.retry_after
+            except ConnectionLost as error:
+                if number == attempts:
+                    raise _unreachable(url, error) from error
+            self._retries.pause(number, wait)
+        raise Unavailable("unavailable", "No attempt is allowed.")
+
+
+class _Refused(Exception):
+    """An answer that is an error, on its way to the loop that may try again."""
+
+    def __init__(self, error: PlaitError, exchange: Exchange) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.status = exchange.response.status
+        text = exchange.response.getheader("Retry-After", "")
+        self.retry_after = float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _read_whole(response: HTTPResponse) -> bytes:
+    body = response.read(LARGEST_ANSWER)
+    if not response.isclosed():
+        if response.read(1):
+            raise Unavailable("registry-misbehaved", "The registry's answer is too large to read.")
+        if response.length:
+            raise ConnectionResetError("The connection was lost in the middle of the answer.")
+    return body
+
+
+def _read_error(exchange: Exchange, body: bytes, *, is_signed: bool) -> PlaitError:
+    status = exchange.response.status
+    where = str(exchange.origin)
+    if 300 <= status < 400:
+        target = urlsplit(exchange.response.getheader("Location", ""))
+        return Unavailable(
+            "registry-misbehaved",
+            f"{where} redirects to {target.scheme}://{target.netloc}: if that is the registry, use "
+            "its address.",
+        )
+    try:
+        document = canonical.loads(body)
+    except InvalidInput:
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("error"), dict):
+        return error_from_json(document, fallback=CLASS_OF_STATUS.get(status, Unavailable))
+    if is_signed:
+        return _read_store_error(status, body, where)
+    fallback = CLASS_OF_STATUS.get(status, Unavailable)
+    return fallback(
+        "registry-misbehaved",
+        f"{where} answered with status {status} and no explanation: is it a plait registry?",
+    )
+
+
+def _read_store_error(status: int, body: bytes, where: str) -> PlaitError:
+    """Translate an object store's answer, which is XML with a code."""
+    if status == 412:
+        return AlreadyExists("object-exists", "The object is in the store already.")
+    if status == 404:
+        return NotFound("object-not-found", f"{where} does not have the object.")
+    if b"BadDigest" in body or b"ChecksumMismatch" in body:
+        return Integrity("digest-mismatch", f"{where} received other bytes than were announced.")
+    if status in {400, 401, 403}:
+        # A store tells an expired signature from a wrong one in words of its own.
+        kind = "signed-url-expired" if b"xpired" in body else "signed-url-invalid"
+        return PermissionDenied(kind, f"{where} does not accept the signed request.")
+    return Unavailable("unavailable", f"{where} answered with status {status}.")
+
+
+def _verify_range(exchange: Exchange, start: int, stop: int) -> None:
+    response = exchange.response
+    expected = f"bytes {start}-{stop - 1}/"
+    is_range = response.status == 206 and response.getheader("Content-Range", "").startswith(
+        expected
+    )
+    is_whole = response.status == 200 and start == 0
+    if response.length != stop - start or not (is_range or is_whole):
+        raise Unavailable(
+            "registry-misbehaved", f"{exchange.origin} answered with another range than asked for."
+        )
+
+
+def _read_pieces(exchange: Exchange, size: int) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(PIECE_SIZE, size)))
+    left = size
+    while left:
+        count = exchange.response.readinto(buffer[: min(left, len(buffer))])
+        if not count:
+            raise ConnectionResetError(f"The connection was lost {left} bytes before the end.")
+        left -= count
+        yield buffer[:count]
+
+
+def _unreachable(url: str, error: Exception) -> Unavailable:
+    parts = urlsplit(url)
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return Unavailable(
+        "registry-unreachable",
+        f"Cannot reach {where} ({_reason(error)}). Is the registry running there? `plait-registry "
+        "serve` starts one on this machine; PLAIT_URL or --url names another.",
+        address=where,
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "no answer"
+
+
+def _write_json(value: Any) -> bytes:
+    try:
+        return json.dumps(
+            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidInput("invalid-json", f"Not expressible in JSON: {error}.") from error
+
+
+def _common_headers() -> dict[str, str]:
+    return {"User-Agent": f"plait/{__version__}", REQUEST_ID_HEADER: uuid.uuid4().hex}
+
+
+def _encode_query(query: Query | None) -> str:
+    given = {key: value for key, value in (query or {}).items() if value is not None}
+    return f"?{urlencode(given, doseq=True)}" if given else ""

@@ -1,0 +1,49 @@
+"""Work in several threads that ends as one: with the first failure, or with all of it done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+
+WORKERS = 4
+"""Transfers at once: enough to fill a link, few enough for a registry with many clients."""
+
+
+class Stopped(Exception):  # noqa: N818 - no failure of its own: another one came first
+    """Raised inside work that is no longer wanted."""
+
+
+class StopSign:
+    """Tells long work to end early."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask for the end."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the end was asked for; call it between two pieces."""
+        if self._event.is_set():
+            raise Stopped
+
+
+def run_parallel(tasks: Iterable[Callable[[StopSign], None]], *, workers: int = WORKERS) -> None:
+    """Run all tasks; raise the first failure, after what else runs has ended.
+
+    An interrupt (Ctrl-C) ends them in the same way.
+    """
+    stop = StopSign()
+    futures: list[Future[None]] = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="plait") as pool:
+        try:
+            futures.extend(pool.submit(task, stop) for task in tasks)
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise

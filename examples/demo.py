@@ -1,0 +1,242 @@
+"""The tour that `make demo` gives: real adapters pushed, compared, shared and pulled back.
+
+Everything happens in a temporary folder, against a registry on a free port of this machine, through
+the same `plait` command that a person types. At the end the bytes that came back are compared with
+the bytes that went in, and nothing is left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.model.safetensors_layout import header_size, parse_header
+
+ADAPTERS = Path(__file__).parent / "micro" / "adapters"
+BIN = Path(sys.executable).parent
+REPOSITORY = "demo/micro"
+STOP_TIMEOUT_S = 15
+LOSS_ON_CPP = {"v1": 1.9312, "v2": 1.7237, "v3": 1.6198}
+"""Measured on an H100 when the adapters were trained: see micro/golden-outputs.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a shell."""
+
+    name: str
+    home: Path
+    url: str
+    token: str
+
+    def run(self, command: str, *, cwd: Path | None = None, fails: bool = False) -> str:
+        """Run a command as this person would type it, show it and what it prints."""
+        folder = cwd or self.home
+        print(
+            f"\n\033[1m{self.name}$ {command}\033[0m"
+            if sys.stdout.isatty()
+            else f"\n{self.name}$ {command}"
+        )
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=folder,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        print((done.stdout + done.stderr).rstrip(), flush=True)
+        if (done.returncode != 0) is not fails:
+            raise SystemExit(f"demo: {command!r} ended with status {done.returncode}")
+        return done.stdout
+
+    def read(self, command: str, *, cwd: Path | None = None) -> dict[str, object]:
+        """Run a command with `--json` unseen and return what it printed."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{command} --json"],
+            cwd=cwd or self.home,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            check=True,
+        )
+        document: dict[str, object] = json.loads(done.stdout)
+        return document
+
+    def environment(self) -> dict[str, str]:
+        """Return a shell's environment in which only this person's settings count."""
+        return {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.home),
+            "PLAIT_URL": self.url,
+            "PLAIT_TOKEN": self.token,
+            "PLAIT_CACHE_DIR": str(self.home / "cache"),
+            "PLAIT_AUTHOR_NAME": self.name.capitalize(),
+            "PLAIT_AUTHOR_EMAIL": f"{self.name}@example.org",
+        }
+
+
+def main() -> None:
+    """Give the tour."""
+    with tempfile.TemporaryDirectory(prefix="plait-demo-") as name:
+        root = Path(name)
+        try:
+            with running_registry(root / "registry") as url:
+                token = (root / "registry" / "admin.token").read_text().strip()
+                ada, bob = (make_person(who, root, url, token) for who in ("ada", "bob"))
+                push_history(ada)
+                branch_and_tag(ada)
+                look(ada)
+                resolve_a_moved_branch(ada, bob)
+                show_dedup(ada, root)
+                prove_bytes(bob)
+        finally:
+            make_removable(root)
+    say("The registry is stopped and the folder is gone. Nothing is left running.")
+
+
+def push_history(ada: Person) -> None:
+    """Push three training checkpoints as history, straight from their folders."""
+    say("Three checkpoints of one training, pushed from their folders as history on main:")
+    for version in ("v1", "v2", "v3"):
+        ada.run(
+            f"plait push {ADAPTERS}/cpp/{version} {REPOSITORY} -m 'cpp {version}' "
+            f"--metric loss_on_cpp={LOSS_ON_CPP[version]}"
+        )
+
+
+def branch_and_tag(ada: Person) -> None:
+    """Work in a clone: a branch of another training, and tags."""
+    say("A working copy, with git's verbs: another line of training on a branch, and tags:")
+    ada.run(f"plait clone {REPOSITORY} work")
+    work = ada.home / "work"
+    ada.run("plait switch -c prose main~2", cwd=work)
+    for version in ("v1", "v2"):
+        ada.run(f"cp {ADAPTERS}/prose/{version}/* . && plait commit -m 'prose {version}'", cwd=work)
+    ada.run("plait tag v1.0 main", cwd=work)
+    ada.run("plait push && plait push v1.0", cwd=work)
+
+
+def look(ada: Person) -> None:
+    """Look at history and at what changed."""
+    work = ada.home / "work"
+    say("History, and what changed between two versions, in the terms of adapters:")
+    ada.run("plait log --graph --all", cwd=work)
+    ada.run("plait diff main~2 main", cwd=work)
+
+
+def resolve_a_moved_branch(ada: Person, bob: Person) -> None:
+    """Let two people push to one branch."""
+    say("Two people push to one branch. The second is refused, told why, and nothing is lost:")
+    bob.run(f"plait clone {REPOSITORY} theirs")
+    theirs, work = bob.home / "theirs", ada.home / "work"
+    ada.run("plait switch main", cwd=work)
+    ada.run(f"cp {ADAPTERS}/tests/* . && plait commit -m 'train on tests' && plait push", cwd=work)
+    bob.run("echo '# Adapters of the micro base' > README.md", cwd=theirs)
+    bob.run("plait commit -m 'add a model card'", cwd=theirs)
+    bob.run("plait push", cwd=theirs, fails=True)
+    bob.run("plait pull --merge", cwd=theirs)
+    bob.run("plait push", cwd=theirs)
+    bob.run("plait log --graph -n 4", cwd=theirs)
+
+
+def show_dedup(ada: Person, root: Path) -> None:
+    """Push a version in which one layer changed, and say what was sent."""
+    say("A version in which only the last layer's factors differ sends only those:")
+    changed = root / "last-layer"
+    shutil.copytree(ADAPTERS / "cpp" / "v3", changed)
+    halve_last_layer(changed / "adapter_model.safetensors")
+    size = sum(path.stat().st_size for path in changed.iterdir())
+    result = ada.read(f"plait push {changed} {REPOSITORY}@last-layer -m 'halve the last layer'")
+    sent = int(str(result["bytes_sent"]))
+    print(f"  {sent:,} of {size:,} bytes were sent and stored: {1 - sent / size:.0%} was known.")
+
+
+def prove_bytes(bob: Person) -> None:
+    """Compare what was pulled with what was pushed."""
+    say("What comes back is what went in, byte for byte:")
+    versions = {"v1.0~2": "cpp/v1", "v1.0~1": "cpp/v2", "v1.0": "cpp/v3", "prose": "prose/v2"}
+    for revision, source in versions.items():
+        folder = Path(bob.run(f"plait pull {REPOSITORY}@{revision}").strip())
+        for original in sorted((ADAPTERS / source).iterdir()):
+            digest, pulled = digest_of(original), digest_of(folder / original.name)
+            print(
+                f"  {'same' if digest == pulled else 'DIFFERENT'}  {digest[:12]}  {source}/{original.name}"
+            )
+            if digest != pulled:
+                raise SystemExit("demo: a pulled file is not the one that was pushed")
+
+
+def halve_last_layer(path: Path) -> None:
+    """Halve the bf16 values of the last layer's B factors in place, by their exponents."""
+    data = bytearray(path.read_bytes())
+    size = header_size(bytes(data[:8]), file_size=len(data))
+    layout = parse_header(bytes(data[:size]), file_size=len(data))
+    last = max(tensor.name.split(".layers.")[1].split(".")[0] for tensor in layout.tensors)
+    for tensor in layout.tensors:
+        if f".layers.{last}." in tensor.name and tensor.name.endswith("lora_B.weight"):
+            for position in range(tensor.offset, tensor.offset + tensor.size, 2):
+                bits = int.from_bytes(data[position : position + 2], "little")
+                if bits & 0x7F80 > 0x0080:  # normal, and normal when halved
+                    data[position : position + 2] = (bits - 0x0080).to_bytes(2, "little")
+    path.write_bytes(data)
+
+
+def digest_of(path: Path) -> str:
+    """Return a file's sha256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def make_person(name: str, root: Path, url: str, token: str) -> Person:
+    """Return somebody with a home of their own."""
+    home = root / name
+    home.mkdir()
+    return Person(name, home, url, token)
+
+
+@contextlib.contextmanager
+def running_registry(data: Path) -> Iterator[str]:
+    """Start the embedded registry on a free port, and stop it at the end."""
+    say("The embedded registry, on a free port of this machine:")
+    command = [str(BIN / "plait-registry"), "serve", "--data", str(data), "--port", "0"]
+    with (data.parent / "registry.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        line = server.stdout.readline() if server.stdout else ""
+        if not line.startswith("listening on "):
+            raise SystemExit(
+                f"demo: the registry did not start: {(data.parent / 'registry.log').read_text()}"
+            )
+        print(f"  {line.strip()}")
+        yield line.split()[-1]
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(STOP_TIMEOUT_S)
+        if server.stdout:
+            server.stdout.close()
+
+
+def make_removable(root: Path) -> None:
+    """Allow the removal of folders that plait made read-only."""
+    for folder, _, _ in os.walk(root):
+        Path(folder).chmod(0o700)
+
+
+def say(text: str) -> None:
+    """Say what comes next."""
+    print(f"\n== {textwrap.fill(text, 96)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

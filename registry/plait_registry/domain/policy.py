@@ -1,0 +1,49 @@
+"""What a version must be, beyond being well-formed."""
+
+from __future__ import annotations
+
+from plait.errors import InvalidInput
+from plait.model.manifest import File, Manifest
+from plait.model.paths import is_pickle
+
+CONFIG_PATH = "adapter_config.json"
+LARGEST_CONFIG = 1_000_000
+"""Bytes. PEFT writes about 1 KB."""
+
+
+def verify_version(manifest: Manifest) -> None:
+    """Check that a manifest can be a version of an adapter.
+
+    Raises:
+        InvalidInput: it holds pickle, has weights without an adapter's config, or no weights.
+    """
+    for file in manifest.files:
+        if is_pickle(file.path):
+            raise InvalidInput(
+                "pickle-refused",
+                f"{file.path!r} is in a pickle format, which can run code when it is loaded: "
+                "convert it to safetensors (`plait push --convert` does).",
+                path=file.path,
+            )
+    config = find_config(manifest)
+    if config is None:
+        raise InvalidInput(
+            "adapter-config-missing",
+            f"The version has no {CONFIG_PATH}: save the adapter with PEFT's save_pretrained, "
+            "which writes it beside the weights.",
+        )
+    if config.size > LARGEST_CONFIG:
+        raise InvalidInput(
+            "invalid-adapter-config", f"{CONFIG_PATH} has more than {LARGEST_CONFIG} bytes."
+        )
+    if not any(file.tensors and file.tensors.entries for file in manifest.files):
+        raise InvalidInput(
+            "adapter-empty",
+            "The version holds no tensor in any safetensors file: was the adapter saved before "
+            "it was built, or under another name?",
+        )
+
+
+def find_config(manifest: Manifest) -> File | None:
+    """Return the adapter's config, or None."""
+    return manifest.find(CONFIG_PATH)

@@ -1,0 +1,303 @@
+"""What the registry needs from the world, as small protocols.
+
+Each has a contract suite in `tests/contract`, which every adapter passes, the in-memory twin
+included. Adapters raise only `plait.errors`; whatever a driver raises, they translate.
+
+Two rules hold for every database adapter:
+
+- `Database.write` is one transaction: it ends with all of its changes or with none, and no two
+  of them interleave in a way that a compare-and-swap could miss.
+- Nothing here deletes or changes a commit, a manifest or a file: they are only ever added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from plait.model.address import RepositoryName
+from plait.model.commit_graph import Node
+from plait.model.ids import CommitId, ManifestId, ObjectId
+from plait.model.refs import Ref, RefName, RefUpdate
+from plait_registry.domain.records import (
+    CommitRow,
+    Extent,
+    FileRow,
+    NoteRow,
+    ObjectRow,
+    PushId,
+    PushRow,
+    RepositoryId,
+    RepositoryQuery,
+    RepositoryRecord,
+    StagedCommit,
+    StagedManifest,
+    UploadRow,
+)
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now(self) -> str:
+        """Return UTC to the second, as 2026-11-24T06:07:00Z."""
+
+
+class ObjectStore(Protocol):
+    """Immutable bytes under their sha256."""
+
+    def stat(self, object_id: ObjectId) -> int | None:
+        """Return the object's size in bytes, or None where it is absent."""
+
+    def read(self, object_id: ObjectId, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop` (or the end) in pieces of about 1 MiB.
+
+        Raises:
+            NotFound: `object-not-found`, at the latest with the first piece.
+        """
+
+    def put(self, object_id: ObjectId, data: bytes) -> None:
+        """Store a small object that the registry made; does nothing where it is there already.
+
+        Raises:
+            Integrity: `digest-mismatch`, the bytes are not what the id says.
+            Unavailable: `disk-full`, or the store is away.
+        """
+
+    def delete(self, object_id: ObjectId) -> None:
+        """Remove an object that failed its verification; absent is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request that its signature allows whoever holds it to send, for a while."""
+
+    method: str
+    url: str
+    """Absolute, or a path on the registry itself."""
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPart:
+    """A range of an object that one request carries."""
+
+    offset: int
+    size: int
+    request: SignedRequest | None
+    """None: this part arrived already."""
+
+
+class Transfers(Protocol):
+    """Signed requests by which clients move bytes to and from the store themselves."""
+
+    def begin_upload(self, object_id: ObjectId, size: int) -> str:
+        """Return a handle for a new upload of an object."""
+
+    def sign_upload(self, object_id: ObjectId, size: int, handle: str) -> Sequence[SignedPart]:
+        """Return the parts that tile the object; none where the object arrived already."""
+
+    def finish_upload(self, object_id: ObjectId, size: int, handle: str) -> None:
+        """Make one object of the parts that arrived; does nothing where it is there already.
+
+        Raises:
+            NotFound: `object-not-found`, a part has not arrived.
+            Integrity: `size-mismatch`.
+        """
+
+    def sign_read(self, object_id: ObjectId) -> SignedRequest:
+        """Return a request for any range of the object."""
+
+
+class RepositoryTable(Protocol):
+    """Repositories by name; names differ in more than case."""
+
+    def insert(self, name: RepositoryName, description: str, created_at: str) -> RepositoryRecord:
+        """Add an empty repository whose default branch is `main`.
+
+        Raises:
+            AlreadyExists: `repository-exists`.
+        """
+
+    def get(self, name: RepositoryName) -> RepositoryRecord:
+        """Return a repository, whatever the case of `name`.
+
+        Raises:
+            NotFound: `repository-not-found`.
+        """
+
+    def search(self, query: RepositoryQuery) -> Sequence[RepositoryRecord]:
+        """Return the repositories that match, sorted by key."""
+
+
+class RefTable(Protocol):
+    """The refs of repositories."""
+
+    def find(self, repository: RepositoryId, name: RefName) -> Ref | None:
+        """Return a branch or tag, or None."""
+
+    def list(self, repository: RepositoryId) -> Sequence[Ref]:
+        """Return all refs, sorted by kind and name."""
+
+    def compare_and_set(self, repository: RepositoryId, update: RefUpdate) -> None:
+        """Make `update.name` point at `update.new` if it points at `update.expected` now.
+
+        Does nothing where the ref points at `update.new` already. Whether the move is a
+        fast-forward is for the caller to know.
+
+        Raises:
+            Conflict: `ref-update-conflict` with details expected and actual (commit id or null);
+                `tag-name-retired`, the name belonged to a tag that was deleted.
+            AlreadyExists: `ref-exists`, the name is that of a tag (which never moves), or of a
+                ref of the other kind.
+        """
+
+    def delete(self, repository: RepositoryId, name: RefName, expected: CommitId) -> None:
+        """Remove a ref that points at `expected`; a tag's name is retired for good.
+
+        Raises:
+            NotFound: `ref-not-found`.
+            Conflict: `ref-update-conflict`.
+        """
+
+
+class CommitTable(Protocol):
+    """Commits, each in the repositories that hold it."""
+
+    def insert(self, repository: RepositoryId, commits: Sequence[CommitRow]) -> None:
+        """Add commits, parents before children; those that are there already stay as they are."""
+
+    def load(
+        self, repository: RepositoryId, commits: Collection[CommitId]
+    ) -> Mapping[CommitId, CommitRow]:
+        """Return those of `commits` that are in the repository, in one query."""
+
+    def load_ancestry(
+        self, repository: RepositoryId, commits: Collection[CommitId], depth: int
+    ) -> Mapping[CommitId, Node]:
+        """Return the nodes of `commits` and of their ancestors up to `depth` steps back."""
+
+    def find_by_prefix(self, repository: RepositoryId, prefix: str) -> Sequence[CommitId]:
+        """Return up to two commits of the repository whose ids begin with `prefix`."""
+
+    def find_ancestor(self, commit: CommitId, generations: int) -> CommitId | None:
+        """Return the ancestor that many first parents back, in O(log n) steps and one query."""
+
+    def insert_notes(self, repository: RepositoryId, notes: Sequence[NoteRow]) -> None:
+        """Hang notes on commits of the repository."""
+
+    def load_notes(
+        self, repository: RepositoryId, commits: Collection[CommitId]
+    ) -> Mapping[CommitId, Sequence[NoteRow]]:
+        """Return the notes of `commits`, oldest first, in one query."""
+
+
+class FileTable(Protocol):
+    """Manifests, verified files, and the tensors inside them."""
+
+    def insert_manifests(self, manifests: Mapping[ManifestId, bytes]) -> None:
+        """Add manifests by their canonical JSON."""
+
+    def load_manifests(
+        self, repository: RepositoryId, manifests: Collection[ManifestId]
+    ) -> Mapping[ManifestId, bytes]:
+        """Return those of `manifests` that a commit of the repository names."""
+
+    def insert(
+        self, repository: RepositoryId, files: Sequence[FileRow], objects: Sequence[ObjectRow]
+    ) -> None:
+        """Add verified files and objects and say that the repository holds the files."""
+
+    def link(self, repository: RepositoryId, files: Collection[ObjectId]) -> None:
+        """Say that the repository holds files that are stored already."""
+
+    def find_known(self, files: Collection[ObjectId]) -> Mapping[ObjectId, ObjectId | None]:
+        """Return those of `files` that are stored and verified, each with its `FileRow.table`."""
+
+    def find_objects(self, objects: Collection[ObjectId]) -> frozenset[ObjectId]:
+        """Return those of `objects` that are stored and verified."""
+
+    def locate_tensors(self, tensors: Collection[ObjectId]) -> Mapping[ObjectId, Sequence[Extent]]:
+        """Return where the bytes of those of `tensors` are that are stored, in few queries."""
+
+    def load_extents(
+        self, repository: RepositoryId | None, files: Collection[ObjectId]
+    ) -> Mapping[ObjectId, Sequence[Extent]]:
+        """Return where the bytes of those of `files` are that the repository holds.
+
+        With None, whichever repository holds them: for the registry's own reading.
+        """
+
+
+class PushTable(Protocol):
+    """Pushes under way."""
+
+    def insert(self, push: PushRow) -> None:
+        """Add an open push."""
+
+    def get(self, repository: RepositoryId, push: PushId) -> PushRow:
+        """Return a push of the repository.
+
+        Raises:
+            NotFound: `push-not-found`.
+        """
+
+    def stage(
+        self, push: PushId, commits: Sequence[StagedCommit], manifests: Sequence[StagedManifest]
+    ) -> None:
+        """Add commits, in order, and manifests to an open push; those there already stay."""
+
+    def load_staged(self, push: PushId) -> tuple[Sequence[StagedCommit], Sequence[StagedManifest]]:
+        """Return what was staged, commits in the order in which they came."""
+
+    def insert_uploads(self, uploads: Sequence[UploadRow]) -> None:
+        """Remember announced objects; one that is there already stays as it is."""
+
+    def find_uploads(
+        self, repository: RepositoryId, files: Collection[ObjectId]
+    ) -> Sequence[UploadRow]:
+        """Return the objects that were announced for `files`, oldest first."""
+
+    def forget_uploads(self, repository: RepositoryId, objects: Collection[ObjectId]) -> None:
+        """Drop announced objects whose bytes turned out wrong, so that they are sent anew."""
+
+    def complete(
+        self, push: PushId, result: Mapping[str, Any], files: Collection[ObjectId]
+    ) -> None:
+        """Close a push with its answer; drop what it staged and the uploads of `files`."""
+
+
+class Records(Protocol):
+    """All tables, inside one transaction."""
+
+    @property
+    def repositories(self) -> RepositoryTable:
+        """Repositories by name."""
+
+    @property
+    def refs(self) -> RefTable:
+        """Branches and tags."""
+
+    @property
+    def commits(self) -> CommitTable:
+        """Commits and their notes."""
+
+    @property
+    def files(self) -> FileTable:
+        """Manifests, files and tensors."""
+
+    @property
+    def pushes(self) -> PushTable:
+        """Pushes under way."""
+
+
+class Database(Protocol):
+    """Transactions over the records."""
+
+    def read(self) -> AbstractContextManager[Records]:
+        """Open a consistent view."""
+
+    def write(self) -> AbstractContextManager[Records]:
+        """Open one transaction: committed at the end of the block, rolled back by an exception."""

@@ -1,0 +1,291 @@
+"""Completing a push: from objects that arrived to a ref that moved.
+
+(1) read what was staged, and check it against the repository: parents known, the move allowed;
+(2) verify every file that is new, by streaming it; (3) write commits and manifests to the object
+store, from which the database can be rebuilt; (4) in one transaction, insert the rows and move the
+ref by compare-and-swap. Until (4) ends nobody sees anything, and nothing is locked while bytes are
+read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plait import wire
+from plait.errors import NotFound, PlaitError
+from plait.model import canonical
+from plait.model.adapter import parse_adapter_config
+from plait.model.address import RepositoryName
+from plait.model.commit import Commit
+from plait.model.commit_graph import is_ancestor
+from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate, hash_bytes
+from plait.model.manifest import File, Manifest
+from plait_registry.domain.ancestry import Link
+from plait_registry.domain.policy import find_config
+from plait_registry.domain.ports import Database, ObjectStore, Records, Transfers
+from plait_registry.domain.records import (
+    CommitRow,
+    Extent,
+    FileRow,
+    PushId,
+    PushRow,
+    PushState,
+    RepositoryRecord,
+    UploadRow,
+)
+from plait_registry.domain.ref_update import verify_expected, verify_fast_forward
+from plait_registry.domain.staging import (
+    IncomingCommit,
+    IncomingSource,
+    collect,
+    find_outside_parents,
+    list_files,
+    place_in_graph,
+    verify_parents_known,
+)
+from plait_registry.services.commit_source import RecordsSource
+from plait_registry.services.verify_file import VerifiedFile, VerifyFile, digest_table
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What a push wants, and what the repository knows about it."""
+
+    repository: RepositoryRecord
+    push: PushRow
+    incoming: Sequence[IncomingCommit]
+    """The commits that are new to the repository, parents first."""
+    outside: Mapping[CommitId, CommitRow]
+    """Their parents in the repository."""
+    files: Mapping[ObjectId, File]
+    known: Mapping[ObjectId, ObjectId | None]
+    """Those of `files` that are stored, each with the digest of its tensor table."""
+    extents: Mapping[ObjectId, Sequence[Extent]]
+    """Where the known files are whose table in the manifest is not the stored one."""
+    uploads: Mapping[ObjectId, Sequence[UploadRow]]
+    located: Mapping[ObjectId, Sequence[Extent]]
+
+
+class CompletePush:
+    """The last step of a push."""
+
+    def __init__(self, database: Database, store: ObjectStore, transfers: Transfers) -> None:
+        self._database = database
+        self._store = store
+        self._transfers = transfers
+
+    def __call__(self, name: RepositoryName, push_id: PushId) -> wire.PushResult:
+        """Complete the push, or return the answer of an earlier completion.
+
+        Raises:
+            NotFound: `object-not-found`, something has not arrived.
+            Integrity, InvalidInput: bytes are not what they claim to be.
+            Conflict: the ref moved meanwhile, or the move would leave commits behind.
+        """
+        with self._database.read() as records:
+            repository = records.repositories.get(name)
+            push = records.pushes.get(repository.id, push_id)
+            if push.state is PushState.COMPLETED:
+                return wire.decode(wire.PushResult, dict(push.result or {}))
+            staged = _load(records, repository, push)
+        verified = self._verify_files(staged)
+        rows = self._place(staged, verified)
+        self._verify_move(staged, rows)
+        self._write_documents(staged.incoming, verified)
+        return self._commit(staged, rows, verified)
+
+    def _verify_files(self, staged: _Staged) -> list[VerifiedFile]:
+        verify = VerifyFile(
+            self._store, self._transfers, allow_non_finite=staged.push.allow_non_finite
+        )
+        verified = []
+        for digest, file in staged.files.items():
+            uploads = staged.uploads.get(digest, ())
+            try:
+                if digest not in staged.known:
+                    verified.append(verify.uploaded(file, uploads, staged.located))
+                elif digest in staged.extents:
+                    verified.append(verify.stored(file, staged.extents[digest]))
+            except PlaitError as error:
+                if not isinstance(error, NotFound):
+                    self._discard(staged, uploads)
+                raise
+        return verified
+
+    def _discard(self, staged: _Staged, uploads: Sequence[UploadRow]) -> None:
+        """Remove what failed, so that a wrong object never stands in the way of the right one."""
+        objects = [upload.object for upload in uploads]
+        with self._database.write() as records:
+            records.pushes.forget_uploads(staged.repository.id, objects)
+            stored = records.files.find_objects(objects)
+        for item in objects:
+            if item not in stored:
+                self._store.delete(item)
+
+    def _place(self, staged: _Staged, verified: Sequence[VerifiedFile]) -> list[CommitRow]:
+        adapter_types = self._read_adapter_types(staged, verified)
+        rows = dict(staged.outside)
+        placed = []
+        with self._database.read() as records:
+            links = _Links(records, staged.repository)
+            for item in staged.incoming:
+                row = place_in_graph(
+                    item,
+                    parents=[rows[parent] for parent in item.commit.parents],
+                    links=links,
+                    adapter_type=adapter_types.get(item.commit.manifest),
+                )
+                rows[row.id] = row
+                links[row.id] = Link(row.id, row.depth, row.skip)
+                placed.append(row)
+        return placed
+
+    def _read_adapter_types(
+        self, staged: _Staged, verified: Sequence[VerifiedFile]
+    ) -> dict[ManifestId, str]:
+        """Return PEFT's type of every new version, each config read once."""
+        manifests = {item.commit.manifest: item.manifest for item in staged.incoming}
+        configs = {
+            key: config.sha256
+            for key, manifest in manifests.items()
+            if (config := find_config(manifest)) is not None
+        }
+        extents: dict[ObjectId, Sequence[Extent]] = {
+            item.row.sha256: item.row.extents for item in verified
+        }
+        missing = set(configs.values()) - set(extents)
+        with self._database.read() as records:
+            extents.update(records.files.load_extents(None, missing))
+        types = {digest: self._read_type(extents[digest]) for digest in set(configs.values())}
+        return {key: types[digest] for key, digest in configs.items()}
+
+    def _read_type(self, extents: Sequence[Extent]) -> str:
+        data = b"".join(
+            piece
+            for extent in extents
+            for piece in self._store.read(extent.object, extent.offset, extent.offset + extent.size)
+        )
+        return parse_adapter_config(data).peft_type
+
+    def _verify_move(self, staged: _Staged, rows: Sequence[CommitRow]) -> None:
+        update = staged.push.update
+        with self._database.read() as records:
+            below = RecordsSource(records, staged.repository)
+            source = IncomingSource(below, rows)
+            if update.new not in source.load([update.new]):
+                raise NotFound(
+                    "commit-not-found",
+                    f"The commit {abbreviate(update.new)} is neither in the push nor in "
+                    f"{staged.repository.name}.",
+                )
+            current = records.refs.find(staged.repository.id, update.name)
+            verify_expected(update, current)
+            if current is not None and not update.force:
+                verify_fast_forward(update, forward=is_ancestor(source, current.target, update.new))
+            for note in staged.push.notes:
+                if note.commit not in source.load([note.commit]):
+                    raise NotFound(
+                        "commit-not-found",
+                        f"A note hangs on {abbreviate(note.commit)}, which is not here.",
+                    )
+
+    def _write_documents(
+        self, incoming: Sequence[IncomingCommit], verified: Sequence[VerifiedFile]
+    ) -> None:
+        for item in incoming:
+            self._store.put(ObjectId(item.commit.manifest), item.manifest.to_bytes())
+            self._store.put(ObjectId(item.id), item.body)
+        for file in verified:
+            if len(file.row.extents) > 1 or file.uploaded is None:
+                document = describe_extents(file.row)
+                self._store.put(hash_bytes(document), document)
+
+    def _commit(
+        self, staged: _Staged, rows: Sequence[CommitRow], verified: Sequence[VerifiedFile]
+    ) -> wire.PushResult:
+        push, repository = staged.push, staged.repository.id
+        manifests = {item.commit.manifest: item.manifest.to_bytes() for item in staged.incoming}
+        objects = {item.uploaded.sha256: item.uploaded for item in verified if item.uploaded}
+        with self._database.write() as records:
+            stored = records.files.find_objects(objects)
+            fresh = [row for key, row in objects.items() if key not in stored]
+            result = wire.PushResult(
+                ref=wire.Ref(push.update.kind, push.update.name, push.update.new),
+                commits=len(rows),
+                bytes_verified=sum(item.row.size for item in verified),
+                bytes_stored=sum(row.size for row in fresh),
+            )
+            records.files.insert_manifests(manifests)
+            records.files.insert(repository, [item.row for item in verified], fresh)
+            records.files.link(repository, staged.files)
+            records.commits.insert(repository, rows)
+            records.commits.insert_notes(repository, push.notes)
+            records.refs.compare_and_set(repository, push.update)
+            records.pushes.complete(push.id, wire.encode(result), staged.files)
+        return result
+
+
+def describe_extents(file: FileRow) -> bytes:
+    """Return the document from which a file's extents can be rebuilt without the database."""
+    document: dict[str, Any] = {
+        "format": "plait.extents/1",
+        "file": file.sha256,
+        "size": file.size,
+        "extents": [
+            {"object": extent.object, "offset": extent.offset, "size": extent.size}
+            for extent in file.extents
+        ],
+    }
+    return canonical.dumps(document)
+
+
+def _load(records: Records, repository: RepositoryRecord, push: PushRow) -> _Staged:
+    commits, manifests = records.pushes.load_staged(push.id)
+    present = records.commits.load(repository.id, [item.id for item in commits])
+    fresh = [(item.id, item.body) for item in commits if item.id not in present]
+    parsed = {item.id: Manifest.from_bytes(item.body) for item in manifests}
+    # A commit may return to a version that the repository has: its manifest need not be sent.
+    named = {Commit.from_bytes(body).manifest for _, body in fresh}
+    for key, body in records.files.load_manifests(repository.id, named - set(parsed)).items():
+        parsed[key] = Manifest.from_bytes(body)
+    incoming = collect(fresh, {key: parsed[key] for key in named if key in parsed})
+    outside = records.commits.load(repository.id, find_outside_parents(incoming))
+    verify_parents_known(incoming, outside)
+    files = list_files(item.manifest for item in incoming)
+    known = records.files.find_known(files)
+    doubtful = [key for key, table in known.items() if table != digest_table(files[key])]
+    lacking = [file for key, file in files.items() if key not in known]
+    uploads: dict[ObjectId, list[UploadRow]] = {}
+    for row in records.pushes.find_uploads(repository.id, [file.sha256 for file in lacking]):
+        uploads.setdefault(row.file, []).append(row)
+    tensors = {entry.sha256 for file in lacking if file.tensors for entry in file.tensors.entries}
+    return _Staged(
+        repository=repository,
+        push=push,
+        incoming=incoming,
+        outside=outside,
+        files=files,
+        known=known,
+        extents=records.files.load_extents(None, doubtful),
+        uploads=uploads,
+        located=records.files.locate_tensors(tensors),
+    )
+
+
+class _Links(dict[CommitId, Link]):
+    """The links of commits, those of the repository loaded when they are first asked for.
+
+    A push of n commits asks for O(log(history)) of them at most: the ends of its jumps.
+    """
+
+    def __init__(self, records: Records, repository: RepositoryRecord) -> None:
+        super().__init__()
+        self._records = records
+        self._repository = repository
+
+    def __missing__(self, commit: CommitId) -> Link:
+        row = self._records.commits.load(self._repository.id, [commit])[commit]
+        link = self[commit] = Link(row.id, row.depth, row.skip)
+        return link

@@ -1,0 +1,64 @@
+"""Reading manifests, and where the bytes of files are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from plait.errors import NotFound
+from plait.model.address import RepositoryName
+from plait.model.ids import ManifestId, ObjectId, abbreviate
+from plait_registry.domain.ports import Database, SignedRequest, Transfers
+from plait_registry.domain.records import Extent
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPlan:
+    """Files as ranges of objects, and a signed read for each object."""
+
+    files: tuple[tuple[ObjectId, Sequence[Extent]], ...]
+    reads: Mapping[ObjectId, SignedRequest]
+
+
+class ReadFiles:
+    """Answers what a version holds and where its bytes are."""
+
+    def __init__(self, database: Database, transfers: Transfers) -> None:
+        self._database = database
+        self._transfers = transfers
+
+    def manifests(
+        self, name: RepositoryName, ids: Collection[ManifestId]
+    ) -> Mapping[ManifestId, bytes]:
+        """Return manifests as canonical JSON.
+
+        Raises:
+            NotFound: `manifest-not-found`, one is not in the repository.
+        """
+        with self._database.read() as records:
+            repository = records.repositories.get(name)
+            found = records.files.load_manifests(repository.id, ids)
+        for manifest in ids:
+            if manifest not in found:
+                raise NotFound(
+                    "manifest-not-found", f"The manifest {abbreviate(manifest)} is not in {name}."
+                )
+        return found
+
+    def downloads(self, name: RepositoryName, files: Sequence[ObjectId]) -> DownloadPlan:
+        """Return where the bytes of `files` are.
+
+        Raises:
+            NotFound: `file-not-found`, one is not in the repository.
+        """
+        with self._database.read() as records:
+            repository = records.repositories.get(name)
+            found = records.files.load_extents(repository.id, files)
+        for file in files:
+            if file not in found:
+                raise NotFound(
+                    "file-not-found", f"The file {abbreviate(file)} is not in {name}.", file=file
+                )
+        objects = {extent.object for extents in found.values() for extent in extents}
+        reads = {item: self._transfers.sign_read(item) for item in sorted(objects)}
+        return DownloadPlan(tuple((file, found[file]) for file in files), reads)

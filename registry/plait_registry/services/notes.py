@@ -1,0 +1,63 @@
+"""Hanging facts on a commit, outside its id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from plait.errors import InvalidInput, NotFound
+from plait.model import canonical
+from plait.model.address import RepositoryName
+from plait.model.ids import CommitId, abbreviate
+from plait_registry.domain.ports import Clock, Database
+from plait_registry.domain.records import NoteRow
+
+LARGEST_NOTE = 256_000
+"""Bytes of canonical JSON: metrics and results, not files."""
+
+_KIND = re.compile(r"[a-z][a-z0-9._-]{0,63}")
+
+
+def verify_note(kind: str, body: Mapping[str, Any]) -> None:
+    """Check that a note can be stored.
+
+    Raises:
+        InvalidInput: its kind is no word, or its body no canonical JSON or too large.
+    """
+    if _KIND.fullmatch(kind) is None:
+        raise InvalidInput(
+            "invalid-input",
+            f"{kind!r:.80} cannot be a note's kind: use lowercase letters, digits and . _ -, as "
+            "in 'metrics'.",
+        )
+    if len(canonical.dumps(dict(body))) > LARGEST_NOTE:
+        raise InvalidInput("invalid-input", f"The note is larger than {LARGEST_NOTE} bytes.")
+
+
+class AddNote:
+    """Hangs a note on a commit."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def __call__(
+        self, name: RepositoryName, commit: CommitId, kind: str, body: Mapping[str, Any]
+    ) -> NoteRow:
+        """Return the stored note.
+
+        Raises:
+            NotFound: `commit-not-found`.
+            InvalidInput: as `verify_note`.
+        """
+        verify_note(kind, body)
+        note = NoteRow(commit, kind, body, self._clock.now())
+        with self._database.write() as records:
+            repository = records.repositories.get(name)
+            if commit not in records.commits.load(repository.id, [commit]):
+                raise NotFound(
+                    "commit-not-found", f"The commit {abbreviate(commit)} is not in {name}."
+                )
+            records.commits.insert_notes(repository.id, [note])
+        return note

@@ -1,0 +1,277 @@
+"""A push: commits are staged, missing bytes arrive, then everything becomes visible at once.
+
+    begin         what the push wants and its first commits; answers what to upload
+    stage         further commits of a long push; answers what to upload for them
+    sign_uploads  signed requests for objects; what arrived before is not asked for again
+    complete      verifies, inserts and moves the ref, in one transaction
+
+Nothing of a push is visible before `complete` ends, and a crash at any point leaves the old state
+or the new one. Every call can be repeated: an interrupted push begins anew and finds its objects.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from plait import wire
+from plait.errors import Conflict, InvalidInput, TooLarge
+from plait.model import canonical
+from plait.model.address import RepositoryName
+from plait.model.commit import Commit
+from plait.model.ids import ObjectId, parse_commit_id, parse_object_id
+from plait.model.manifest import File, Manifest
+from plait.model.refs import RefKind, RefUpdate, parse_ref_name
+from plait_registry.domain.dedup import Ranges, join_extents, plan_ranges
+from plait_registry.domain.ports import (
+    Clock,
+    Database,
+    ObjectStore,
+    Records,
+    SignedRequest,
+    Transfers,
+)
+from plait_registry.domain.records import (
+    NoteRow,
+    PushId,
+    PushRow,
+    PushState,
+    RepositoryId,
+    StagedCommit,
+    StagedManifest,
+    UploadRow,
+)
+from plait_registry.domain.ref_update import verify_expected
+from plait_registry.domain.staging import list_files
+from plait_registry.services.complete_push import CompletePush
+from plait_registry.services.notes import verify_note
+
+
+class Push:
+    """The four steps of a push."""
+
+    def __init__(
+        self, database: Database, store: ObjectStore, transfers: Transfers, clock: Clock
+    ) -> None:
+        self._database = database
+        self._transfers = transfers
+        self._clock = clock
+        self._complete = CompletePush(database, store, transfers)
+
+    def begin(self, name: RepositoryName, request: wire.NewPush) -> wire.PushPlan:
+        """Open a push and return what it has to upload.
+
+        Raises:
+            Conflict: `ref-update-conflict`, the ref is not where the caller saw it.
+            InvalidInput: a commit, a manifest or a note breaks a rule.
+        """
+        update = _parse_update(request.ref)
+        now = self._clock.now()
+        notes = tuple(_parse_note(note, now) for note in request.notes)
+        staged = _parse_staged(request.staged)
+        push = PushId(secrets.token_hex(16))
+        with self._database.write() as records:
+            repository = records.repositories.get(name)
+            verify_expected(update, records.refs.find(repository.id, update.name))
+            records.pushes.insert(
+                PushRow(
+                    id=push,
+                    repository=repository.id,
+                    update=update,
+                    notes=notes,
+                    allow_non_finite=request.allow_non_finite,
+                    created_at=now,
+                    state=PushState.OPEN,
+                    result=None,
+                )
+            )
+            return _stage(records, repository.id, push, staged)
+
+    def stage(
+        self, name: RepositoryName, push_id: PushId, request: wire.StagedCommits
+    ) -> wire.PushPlan:
+        """Add commits to an open push and return what they have to upload."""
+        staged = _parse_staged(request)
+        with self._database.write() as records:
+            repository = records.repositories.get(name)
+            push = records.pushes.get(repository.id, push_id)
+            _verify_open(push)
+            return _stage(records, repository.id, push.id, staged)
+
+    def sign_uploads(
+        self, name: RepositoryName, push_id: PushId, request: wire.UploadRequest
+    ) -> wire.Uploads:
+        """Return the requests by which the client sends objects to the store.
+
+        Raises:
+            InvalidInput: an object is not what the plan of its file asked for.
+        """
+        if len(request.objects) > wire.MOST_FILES_PER_CALL:
+            raise InvalidInput(
+                "invalid-input", f"At most {wire.MOST_FILES_PER_CALL} objects a call."
+            )
+        with self._database.read() as records:
+            repository = records.repositories.get(name)
+            push = records.pushes.get(repository.id, push_id)
+            _verify_open(push)
+            _, manifests = records.pushes.load_staged(push.id)
+            files = list_files(Manifest.from_bytes(item.body) for item in manifests)
+            asked = [_parse_object(item, repository.id, files) for item in request.objects]
+            _verify_ranges(records, files, asked)
+            stored = records.files.find_objects([upload.object for upload in asked])
+            earlier = {
+                (row.file, row.object): row
+                for row in records.pushes.find_uploads(repository.id, [u.file for u in asked])
+            }
+        uploads = [
+            earlier.get((item.file, item.object)) or self._begin_upload(item) for item in asked
+        ]
+        with self._database.write() as records:
+            records.pushes.insert_uploads(uploads)
+        return wire.Uploads([self._sign(upload, stored) for upload in uploads])
+
+    def complete(self, name: RepositoryName, push_id: PushId) -> wire.PushResult:
+        """Verify what arrived and make it visible; the same answer when asked again.
+
+        Raises:
+            NotFound: `object-not-found`, something has not arrived.
+            Integrity, InvalidInput: bytes are not what they claim to be.
+            Conflict: the ref moved meanwhile.
+        """
+        return self._complete(name, push_id)
+
+    def _begin_upload(self, item: UploadRow) -> UploadRow:
+        return replace(item, handle=self._transfers.begin_upload(item.object, item.size))
+
+    def _sign(self, upload: UploadRow, stored: frozenset[ObjectId]) -> wire.Upload:
+        if upload.object in stored:
+            return wire.Upload(upload.object, [])
+        parts = self._transfers.sign_upload(upload.object, upload.size, upload.handle)
+        return wire.Upload(
+            upload.object,
+            [wire.UploadPart(part.offset, part.size, _as_wire(part.request)) for part in parts],
+        )
+
+
+def _stage(
+    records: Records,
+    repository: RepositoryId,
+    push: PushId,
+    staged: tuple[Sequence[StagedCommit], Sequence[StagedManifest]],
+) -> wire.PushPlan:
+    commits, manifests = staged
+    records.pushes.stage(push, commits, manifests)
+    files = list_files(Manifest.from_bytes(item.body) for item in manifests)
+    known = records.files.find_known(files)
+    lacking = [file for digest, file in files.items() if digest not in known]
+    plans = _plan(records, repository, lacking)
+    wanted = sum(end - begin for plan in plans for begin, end in plan.ranges)
+    total = sum(file.size for file in files.values())
+    return wire.PushPlan(push, plans, total - wanted)
+
+
+def _plan(records: Records, repository: RepositoryId, files: Sequence[File]) -> list[wire.FilePlan]:
+    if not files:
+        return []
+    # An upload that was begun goes on as it began, also where more tensors are known by now.
+    begun: dict[ObjectId, Ranges] = {
+        row.file: row.ranges
+        for row in records.pushes.find_uploads(repository, [file.sha256 for file in files])
+    }
+    located = records.files.locate_tensors(_list_tensors(files))
+    return [
+        wire.FilePlan(
+            file.sha256,
+            file.size,
+            list(begun.get(file.sha256) or plan_ranges(file, located)),
+        )
+        for file in files
+    ]
+
+
+def _list_tensors(files: Iterable[File]) -> set[ObjectId]:
+    return {
+        entry.sha256 for file in files if file.tensors is not None for entry in file.tensors.entries
+    }
+
+
+def _parse_update(ref: wire.PushRef) -> RefUpdate:
+    try:
+        kind = RefKind(ref.kind)
+    except ValueError:
+        raise InvalidInput(
+            "invalid-input", f"A ref is a 'branch' or a 'tag', not {ref.kind!r:.40}."
+        ) from None
+    return RefUpdate(
+        kind,
+        parse_ref_name(ref.name),
+        None if ref.expected is None else parse_commit_id(ref.expected),
+        parse_commit_id(ref.new),
+        ref.force,
+    )
+
+
+def _parse_note(note: wire.PushNote, now: str) -> NoteRow:
+    verify_note(note.kind, note.body)
+    return NoteRow(parse_commit_id(note.commit), note.kind, note.body, now)
+
+
+def _parse_staged(
+    staged: wire.StagedCommits,
+) -> tuple[list[StagedCommit], list[StagedManifest]]:
+    if len(staged.commits) > wire.MOST_COMMITS_PER_CALL:
+        raise TooLarge(
+            "request-too-large",
+            f"At most {wire.MOST_COMMITS_PER_CALL} commits a call: send the others after.",
+        )
+    commits = []
+    for document in staged.commits:
+        commit = Commit.from_bytes(canonical.dumps(document))
+        commits.append(StagedCommit(commit.id, commit.to_bytes()))
+    manifests = []
+    for document in staged.manifests:
+        manifest = Manifest.from_bytes(canonical.dumps(document))
+        manifests.append(StagedManifest(manifest.id, manifest.to_bytes()))
+    return commits, manifests
+
+
+def _parse_object(
+    item: wire.NewObject, repository: RepositoryId, files: Mapping[ObjectId, File]
+) -> UploadRow:
+    """Return the upload as it was announced, without a handle yet."""
+    file = files.get(parse_object_id(item.file))
+    if file is None:
+        raise InvalidInput("invalid-input", "The object belongs to no file of the push.")
+    ranges: Ranges = tuple((begin, end) for begin, end in item.ranges)
+    object_id = parse_object_id(item.sha256)
+    if item.size != sum(end - begin for begin, end in ranges):
+        raise InvalidInput(
+            "invalid-input", f"The object for {file.path!r} has not the size of its ranges."
+        )
+    if ranges == ((0, file.size),) and object_id != file.sha256:
+        raise InvalidInput(
+            "invalid-input", f"The object for all of {file.path!r} must have the file's digest."
+        )
+    return UploadRow(repository, file.sha256, ranges, object_id, item.size, handle="")
+
+
+def _verify_ranges(
+    records: Records, files: Mapping[ObjectId, File], asked: Sequence[UploadRow]
+) -> None:
+    located = records.files.locate_tensors(_list_tensors(files[item.file] for item in asked))
+    for item in asked:
+        join_extents(files[item.file], item.ranges, uploaded=item.object, located=located)
+
+
+def _as_wire(request: SignedRequest | None) -> wire.SignedRequest | None:
+    if request is None:
+        return None
+    return wire.SignedRequest(request.method, request.url, dict(request.headers))
+
+
+def _verify_open(push: PushRow) -> None:
+    if push.state is not PushState.OPEN:
+        raise Conflict(
+            "push-superseded", "This push is complete already: begin a new one for more commits."
+        )
