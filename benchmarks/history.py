@@ -55,7 +55,7 @@ def build_history(url: str, token: str, root: Path, length: int) -> None:
     """Push `length` versions; each differs from the one before in a small file only."""
     folder = root / f"adapter-{length}"
     shutil.copytree(ADAPTER, folder)
-    with plait.connect(url, token, cache_dir=root / "cache") as registry:
+    with plait.connect(url, token=token, cache_dir=root / "cache") as registry:
         repository = registry.create(f"bench/history-{length}")
         for step in range(length):
             (folder / "step.json").write_text(json.dumps({"step": step}))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,11 +50,18 @@ class Configuration:
         """Return the token that may be sent to the registry at `url`."""
         return self.tokens.get(url) or self.tokens.get(ANY_URL)
 
-    def override(self, *, url: str | None = None, token: str | None = None) -> Configuration:
-        """Return these settings with an address or a token that was given by hand."""
+    def override(
+        self,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> Configuration:
+        """Return these settings with what was given by hand."""
         chosen = self.url if url is None else parse_url(url)
         tokens = self.tokens if token is None else {**self.tokens, chosen: token}
-        return replace(self, url=chosen, tokens=tokens)
+        cache = self.cache_dir if cache_dir is None else Path(cache_dir)
+        return replace(self, url=chosen, tokens=tokens, cache_dir=cache)
 
 
 def from_environment(environ: Mapping[str, str], *, folder: Path | None = None) -> Configuration:
@@ -195,11 +201,22 @@ def _find_proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
-        raise InvalidInput("invalid-input", f"Cannot read the config file {path}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            "invalid-input", f"Cannot read the config file {path}: {error}"
+        ) from error
+    # Most processes have no config file and need not pay for the parser.
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(
+            "invalid-input", f"Cannot read the config file {path}: {error}"
+        ) from error
 
 
 def _table(document: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]:

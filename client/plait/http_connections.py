@@ -104,7 +104,7 @@ class Connections:
             connection.timeout = self._timeouts.connect
             if connection.sock is None:
                 connection.connect()
-            connection.sock.settimeout(patience or self._timeouts.read)
+            _set_timeout(connection, patience or self._timeouts.read)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # A server that refuses a body closes the connection behind its answer, and
                 # writing fails; the answer then says why, or reading it fails too.
@@ -191,6 +191,11 @@ class _Secure(http.client.HTTPSConnection):
     """The same over TLS."""
 
     auto_open = 0
+
+
+def _set_timeout(connection: http.client.HTTPConnection, seconds: float) -> None:
+    if connection.sock is not None:
+        connection.sock.settimeout(seconds)
 
 
 def _read_answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -89,9 +90,16 @@ class HttpOptions:
 
 
 class HttpTransport:
-    """A registry at an http or https address."""
+    """A registry at an http or https address.
+
+    Raises:
+        InvalidInput: the token cannot be one.
+    """
 
     def __init__(self, url: str, token: str | None, options: HttpOptions | None = None) -> None:
+        if token is not None and not (token.isascii() and token.isprintable()):
+            # Checked here, since the library's own error would quote the token.
+            raise InvalidInput("invalid-input", "The access token has characters that none has.")
         self._url = url.rstrip("/")
         self._token = token
         options = options or HttpOptions()
@@ -141,7 +149,8 @@ class HttpTransport:
     def send(self, request: SignedRequest, body: Body, *, headers: Mapping[str, str]) -> None:
         """Send `body` by a signed PUT; see `Transport.send`."""
         url = self._absolute(request.url)
-        sent = {**_common_headers(), **request.headers, **headers, "Content-Length": str(body.size)}
+        signed = {k: v for k, v in request.headers.items() if k.lower() != "content-length"}
+        sent = {**_common_headers(), **signed, **headers, "Content-Length": str(body.size)}
 
         def attempt() -> None:
             content: Content = body.open() if body.size else b""
@@ -293,6 +302,13 @@ def _read_pieces(exchange: Exchange, size: int) -> Iterator[memoryview]:
 def _unreachable(url: str, error: Exception) -> Unavailable:
     parts = urlsplit(url)
     where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unavailable(
+            "registry-unreachable",
+            f"The certificate of {where} is not trusted ({error.verify_message}). If a company's "
+            "own authority signed it, install that on this machine, or name it in SSL_CERT_FILE.",
+            address=where,
+        )
     return Unavailable(
         "registry-unreachable",
         f"Cannot reach {where} ({_reason(error)}). Is the registry running there? `plait-registry "

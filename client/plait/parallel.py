@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 
 WORKERS = 4
 """Transfers at once: enough to fill a link, few enough for a registry with many clients."""
 
 
-class Stopped(Exception):  # noqa: N818 - no failure of its own: another one came first
+class Stopped(Exception):
     """Raised inside work that is no longer wanted."""
 
 
@@ -36,14 +36,24 @@ def run_parallel(tasks: Iterable[Callable[[StopSign], None]], *, workers: int = 
     An interrupt (Ctrl-C) ends them in the same way.
     """
     stop = StopSign()
-    futures: list[Future[None]] = []
+    failures: list[BaseException] = []
+
+    def attempt(task: Callable[[StopSign], None]) -> None:
+        try:
+            stop.check()
+            task(stop)
+        except Stopped:
+            return
+        except BaseException as failure:
+            failures.append(failure)
+            stop.set()
+            raise
+
     with ThreadPoolExecutor(workers, thread_name_prefix="plait") as pool:
         try:
-            futures.extend(pool.submit(task, stop) for task in tasks)
-            for future in as_completed(futures):
-                future.result()
+            wait([pool.submit(attempt, task) for task in tasks])
         except BaseException:
             stop.set()
-            for future in futures:
-                future.cancel()
             raise
+    if failures:
+        raise failures[0]

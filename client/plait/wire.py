@@ -361,6 +361,7 @@ def decode(cls: type[T], value: object) -> T:
 
 def _decode(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        value = _expect(dict, value)
         hints = _hints(kind)
         return kind(
             **{

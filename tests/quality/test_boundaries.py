@@ -14,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("boto3", "fastapi", "httpx", "numpy", "pydantic", "sqlalchemy", "torch")
 
 # Everything else gets its settings as arguments, so that one process can serve two of them.
-MAY_READ_ENVIRONMENT = ("client/plait/cli/", "registry/plait_registry/settings.py")
+# `plait.connect()` is where a script begins, as the command line is where a person does.
+MAY_READ_ENVIRONMENT = (
+    "client/plait/__init__.py",
+    "client/plait/cli/",
+    "registry/plait_registry/settings.py",
+)
 MAY_EXIT = ("client/plait/cli/", "registry/plait_registry/cli.py")
 
 

@@ -61,8 +61,9 @@ def decode(
             expected=expected,
             actual=len(data),
         )
-    # An array of its own in any case, so that the result never looks into the caller's bytes.
-    return _values(data, dtype).astype(precision, copy=True).reshape(tuple(shape))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaNs are values too
+        # An array of its own in any case, so that the result never looks into the caller's bytes.
+        return _values(data, dtype).astype(precision, copy=True).reshape(tuple(shape))
 
 
 def _values(data: bytes | memoryview, dtype: str) -> NDArray[np.generic]:
@@ -103,7 +104,7 @@ def _byte_table(dtype: str) -> NDArray[np.float32]:
     else:
         values[[0x7C, 0xFC]] = np.inf, -np.inf
         values[[0x7D, 0x7E, 0x7F, 0xFD, 0xFE, 0xFF]] = np.nan
-    return values.astype(np.float32)
+    return np.asarray(values, np.float32)
 
 
 @cache
@@ -111,4 +112,4 @@ def _scale_table() -> NDArray[np.float32]:
     """Return the value of each byte of E8M0: a power of two, without sign or zero."""
     values = np.ldexp(1.0, np.arange(256) - 127)
     values[0xFF] = np.nan
-    return values.astype(np.float32)
+    return np.asarray(values, np.float32)

@@ -19,7 +19,7 @@ from plait.errors import InvalidInput
 from plait.model.safetensors_layout import TensorRange
 
 BLOCK_SIZE = 256 * 1024
-"""Bytes; half of a small second-level cache. Measured best between 128 and 512 KiB."""
+"""Bytes. Smaller blocks pay for their calls (64 KiB: half the speed), larger leave the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _verify_block(tensor: TensorRange, block: NDArray[np.uint8], start: int) -> 
             raise _not_finite(tensor, start + int((block == code).argmax()))
         return
     form = _FORMATS[tensor.dtype]
-    if block.ctypes.data % form.unsigned.itemsize:
+    if not block.view(form.unsigned).flags.aligned:
         block = block.copy()  # numpy is slow on numbers that are not aligned
     unsigned, signed = block.view(form.unsigned), block.view(form.signed)
     if unsigned.max() < form.negative and signed.max() < form.positive:

@@ -18,7 +18,7 @@ from typing import Any
 from plait.errors import InvalidInput, TooLarge
 from plait.model import canonical
 from plait.model.adapter_families import BOTTLENECK, FAMILIES, Effect, Family
-from plait.model.adapter_fields import ConfigFields, invalid_config, verify_values
+from plait.model.adapter_fields import ConfigFields, invalid_config
 from plait.model.adapter_scale import AdapterScale, parse_scale
 
 FILE_NAME = "adapter_config.json"
@@ -113,7 +113,7 @@ class AdapterConfig:
     @property
     def use_rslora(self) -> bool:
         """Whether alpha is divided by the root of the rank."""
-        return "use_rslora" in self.modifiers
+        return self.scale is not None and self.scale.use_rslora
 
     @property
     def use_dora(self) -> bool:
@@ -201,7 +201,6 @@ def parse_adapter_config(data: bytes) -> AdapterConfig:
         raise invalid_config(f"cannot be read. {error.message.removesuffix('.')}") from error
     if not isinstance(document, dict):
         raise invalid_config("must hold a JSON object")
-    verify_values(document)
     fields = ConfigFields(document)
     family = _find_family(fields, document)
     is_known = family.effect is not Effect.OPAQUE

@@ -6,16 +6,10 @@ as absent, and only what plait computes with must be well-formed.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import ItemsView, Iterable, Mapping
+from collections.abc import ItemsView, Mapping
 from typing import Any
 
 from plait.errors import InvalidInput
-
-DEEPEST_CONFIG = 32
-
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class ConfigFields:
@@ -80,30 +74,6 @@ class ConfigFields:
         if value is not None and not isinstance(value, dict):
             raise invalid_config(f"must have an object as {name!r}")
         return (value or {}).items()
-
-
-def verify_values(document: dict[str, Any]) -> None:
-    """Check every value for what breaks its readers: depth, 1e999, and halves of characters.
-
-    Raises:
-        InvalidInput: there is such a value.
-    """
-    level: list[Any] = [document]
-    for _ in range(DEEPEST_CONFIG):
-        if any(isinstance(value, float) and not math.isfinite(value) for value in level):
-            raise invalid_config("has a number that is too large")
-        if any(isinstance(value, str) and _LONE_SURROGATE.search(value) for value in level):
-            raise invalid_config("has a string with half of a character (a lone surrogate)")
-        level = [item for value in level for item in _items(value)]
-        if not level:
-            return
-    raise invalid_config(f"is nested over {DEEPEST_CONFIG} levels")
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, list) else ()
 
 
 def _positive(name: str, value: Any) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -32,7 +33,7 @@ MOST_PARENTS = 256
 LARGEST_COMMIT = 1_000_000
 
 _KIND = "invalid-commit"
-_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f<>\ud800-\udfff]")
 
 
@@ -140,7 +141,7 @@ class Commit:
                 "revision": self.base.revision,
                 "fingerprint": self.base.fingerprint,
             },
-            "origin": {"kind": self.origin.kind.value, **self.origin.facts},
+            "origin": {**self.origin.facts, "kind": self.origin.kind.value},
         }
 
     def to_bytes(self) -> bytes:
@@ -188,8 +189,18 @@ def _parse_origin(value: object) -> Origin:
     return Origin(origin_kind, facts)
 
 
+def _is_time(text: str) -> bool:
+    if _TIME.fullmatch(text) is None:
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:  # a day that no calendar has
+        return False
+    return True
+
+
 def _verify(commit: Commit) -> None:
-    if _TIME.fullmatch(commit.time) is None:
+    if not _is_time(commit.time):
         raise InvalidInput(
             _KIND, f"The commit's time {commit.time!r:.40} is not UTC as 2026-11-24T06:07:00Z."
         )

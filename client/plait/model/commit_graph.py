@@ -61,13 +61,16 @@ class Walk:
         self._queue: list[_QueueItem] = []
         self._hidden: dict[CommitId, bool] = {}
         """Every queued commit, and whether something hidden reaches it."""
+        self._visible = 0
+        """How many of them are not hidden; the walk ends with the last one."""
         self._push(tips, hidden=False)
         self._push(hidden, hidden=True)
 
     def __iter__(self) -> Iterator[Node]:
-        while not all(self._hidden.values()):
+        while self._visible:
             node = heapq.heappop(self._queue).node
             hidden = self._hidden.pop(node.id)
+            self._visible -= not hidden
             self._push(node.parents, hidden=hidden)
             if not hidden:
                 yield node
@@ -87,8 +90,10 @@ class Walk:
             if node.id not in self._hidden:
                 heapq.heappush(self._queue, _QueueItem(node))
                 self._hidden[node.id] = hidden
-            elif hidden:
+                self._visible += not hidden
+            elif hidden and not self._hidden[node.id]:
                 self._hidden[node.id] = True
+                self._visible -= 1
 
 
 def get_nodes(
@@ -122,9 +127,11 @@ def find_merge_bases(source: CommitSource, left: CommitId, right: CommitId) -> l
     colours: dict[CommitId, _Side] = {left: _Side.LEFT, right: _Side.RIGHT}
     queue = [_QueueItem(node) for node in get_nodes(source, loaded, (left, right))]
     heapq.heapify(queue)
+    fresh = {left, right}  # queued, and not stale
     bases: list[CommitId] = []
-    while any(not colours[item.node.id] & _Side.STALE for item in queue):
+    while fresh:
         node = heapq.heappop(queue).node
+        fresh.discard(node.id)
         colour = colours[node.id]
         if colour == _Side.LEFT | _Side.RIGHT:
             bases.append(node.id)
@@ -133,9 +140,11 @@ def find_merge_bases(source: CommitSource, left: CommitId, right: CommitId) -> l
             if parent.id not in colours:
                 colours[parent.id] = colour
                 heapq.heappush(queue, _QueueItem(parent))
-            else:
-                colours[parent.id] |= colour
-    return sorted(base for base in bases if not colours[base] & _Side.STALE)
+                fresh.add(parent.id)
+            colours[parent.id] |= colour
+            if colours[parent.id] & _Side.STALE:
+                fresh.discard(parent.id)
+    return sorted(bases)
 
 
 def is_ancestor(source: CommitSource, ancestor: CommitId, descendant: CommitId) -> bool:

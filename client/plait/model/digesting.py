@@ -114,9 +114,11 @@ class _TensorDigester:
     def finish(self) -> TensorTable:
         layout = self._layout
         if layout is None:
-            # Too short to hold the header that it promises; the parser says which.
+            # Only a file too short for a prefix gets here; a short header was refused by then.
             header_size(bytes(self._header), file_size=self._size)
-            raise InvalidInput("invalid-safetensors", "The safetensors file ends in its header.")
+            raise InvalidInput(  # pragma: no cover - the line above raised
+                "invalid-safetensors", "The safetensors file ends in its header."
+            )
         self._close_finished(layout)
         return TensorTable(ObjectId(hashlib.sha256(self._header).hexdigest()), tuple(self._entries))
 

@@ -36,9 +36,11 @@ def parse_object_id(text: object) -> ObjectId:
         InvalidInput: it is not 64 lowercase hexadecimal digits.
     """
     if not isinstance(text, str) or _HEX64.fullmatch(text) is None:
+        # Only a string is shown: writing out a large or deep value could fail by itself.
+        shown = f"{text!r:.80}" if isinstance(text, str) else f"A {type(text).__name__}"
         raise InvalidInput(
             "invalid-object-id",
-            f"{text!r:.80} is not an object id: expected 64 lowercase hexadecimal digits.",
+            f"{shown} is not an object id: expected 64 lowercase hexadecimal digits.",
         )
     return ObjectId(text)
 

@@ -191,14 +191,15 @@ def _parse_file(value: object) -> File:
 def _parse_table(value: object, path: str) -> TensorTable:
     fields = Fields(value, kind=_KIND, where=f"The tensor table of {path!r:.200}")
     fields.only(("header_sha256", "entries"))
+    where = f"A tensor of {path!r:.200}"
     return TensorTable(
         parse_object_id(fields.get("header_sha256")),
-        tuple(_parse_tensor(item, path) for item in fields.items("entries")),
+        tuple(_parse_tensor(item, where) for item in fields.items("entries")),
     )
 
 
-def _parse_tensor(value: object, path: str) -> Tensor:
-    fields = Fields(value, kind=_KIND, where=f"A tensor of {path!r:.200}")
+def _parse_tensor(value: object, where: str) -> Tensor:
+    fields = Fields(value, kind=_KIND, where=where)
     fields.only(("name", "dtype", "shape", "offset", "size", "sha256"))
     shape = fields.items("shape")
     if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in shape):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from plait.errors import InvalidInput
 
@@ -137,12 +137,11 @@ class _Parser:
             return self._group()
         if character in "*+?{":
             raise _invalid(self._pattern, f"has a {character!r} with nothing to repeat")
-        if character == "^":
+        if character in "^$":
             self._at += 1
-            return (lambda _, starts: starts & {0}), False
-        if character == "$":
-            self._at += 1
-            return (lambda text, starts: starts & {len(text)}), False
+            if self._pattern[self._at : self._at + 1] in {"*", "+", "?", "{"}:
+                raise _invalid(self._pattern, f"repeats {character!r}, which matches no character")
+            return _anchor(character), False
         return _one(self._single()), False
 
     def _group(self) -> tuple[_Step, bool]:
@@ -184,9 +183,15 @@ class _Parser:
         return False
 
 
+def _anchor(character: str) -> _Step:
+    if character == "^":
+        return lambda _, starts: starts & {0}
+    return lambda text, starts: starts & {len(text)}
+
+
 def _one(text: str) -> _Step:
     try:
-        fits = cache(re.compile(text).fullmatch)
+        fits = lru_cache(maxsize=256)(re.compile(text).fullmatch)
     except re.error as error:
         raise _invalid(text, f"is not a regular expression ({error})") from error
 

@@ -22,9 +22,11 @@ from plait.model.ids import SHORTEST_PREFIX, CommitId, abbreviate
 from plait.model.refs import HEAD, parse_ref_name
 
 LARGEST_STEP = 10_000_000
+MOST_STEPS = 100
+"""Each step is a look-up: a revision of thousands of ^ would keep a registry busy."""
 
-_STEPS = re.compile(r"(?:[~^]\d*)*")
-_STEP = re.compile(r"([~^])(\d*)")
+_STEPS = re.compile(r"(?:[~^][0-9]*)*")
+_STEP = re.compile(r"([~^])(0*)([0-9]*)")
 _PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
 
 
@@ -66,9 +68,11 @@ class Revision:
                 "~N or ^N.",
             )
         steps = tuple(
-            Step(StepKind(match[1]), int(match[2][:9] or 1)) for match in _STEP.finditer(tail)
+            # Nine digits are over the limit already; cut, since int() refuses thousands of them.
+            Step(StepKind(kind), int(digits[:9] or (0 if zeros else 1)))
+            for kind, zeros, digits in _STEP.findall(tail)
         )
-        if any(step.count > LARGEST_STEP for step in steps):
+        if len(steps) > MOST_STEPS or any(step.count > LARGEST_STEP for step in steps):
             raise InvalidInput("invalid-revision", f"{text!r:.200} goes back too far.")
         if anchor == "@":
             anchor = HEAD

@@ -5,7 +5,7 @@ Enforced here (https://github.com/huggingface/safetensors, "Format"):
 
 - the header is at most 100 MB, begins with `{` and is padded at the end with spaces only;
 - no duplicate names, and `__metadata__` maps strings to strings;
-- dtype x shape = size for every tensor;
+- dtype x shape = size for every tensor, and the shape is one that an array can have;
 - the tensors tile the data section: in bounds, no overlap, no hole, nothing after the last.
 
 Offsets in this module count from the start of the **file**, not of the data section, so that a
@@ -25,6 +25,14 @@ from plait.model import canonical
 LARGEST_HEADER = 100_000_000
 """The format's own limit on the header, in bytes."""
 MOST_TENSORS = 100_000
+MOST_MARKS_OF_A_TENSOR = 16
+"""Commas and opening brackets: a matrix has eight."""
+MOST_MARKS_OF_METADATA = 1_000_000
+"""Training tools keep JSON of a few hundred kilobytes in there."""
+MOST_DIMENSIONS = 64
+"""Of numpy and of torch."""
+LARGEST_COUNT = 2**53 - 1
+"""The largest length and offset: what canonical JSON can hold, and far below an overflow."""
 PREFIX_SIZE = 8
 
 BITS_OF_DTYPE = {
@@ -111,12 +119,7 @@ def parse_header(
         InvalidInput: a rule is broken; the message names the tensor.
         TooLarge: there are too many tensors.
     """
-    raw = header[PREFIX_SIZE:]
-    if not raw.startswith(b"{"):
-        raise _invalid("has a header that does not begin with '{'")
-    document = canonical.loads(raw)
-    if not isinstance(document, dict):
-        raise _invalid("has a header that is not a JSON object")
+    document = _load_document(header[PREFIX_SIZE:], most_tensors)
     metadata = _parse_metadata(document.pop("__metadata__", None))
     if len(document) > most_tensors:
         raise TooLarge(
@@ -171,10 +174,35 @@ def tensor_size(dtype: str, shape: Sequence[int]) -> int:
     bits = BITS_OF_DTYPE.get(dtype)
     if bits is None:
         raise _invalid(f"uses the unknown dtype {dtype!r:.40}")
+    if len(shape) > MOST_DIMENSIONS:
+        raise _invalid(f"has a tensor of {len(shape)} dimensions; at most {MOST_DIMENSIONS} exist")
+    # Readers multiply in 64 bits, and some before they notice that the tensor is empty.
+    if bits * math.prod(length for length in shape if length) > 8 * LARGEST_COUNT:
+        raise _invalid(f"has a tensor of {dtype} with an impossible shape, {list(shape)!r:.200}")
     total = bits * math.prod(shape)
     if total % 8:
         raise _invalid(f"has a tensor of {dtype} whose {total} bits do not fill whole bytes")
     return total // 8
+
+
+def _load_document(raw: bytes, most_tensors: int) -> dict[str, Any]:
+    if not raw.startswith(b"{"):
+        raise _invalid("has a header that does not begin with '{'")
+    if not raw.rstrip(b" ").endswith(b"}"):
+        raise _invalid("has a header that is not one JSON object, padded with spaces")
+    # Parsed JSON takes many times its bytes: 100 MB of `[],[],` would fill gigabytes.
+    marks = sum(raw.count(mark) for mark in (b",", b"[", b"{"))
+    limit = MOST_MARKS_OF_METADATA + MOST_MARKS_OF_A_TENSOR * most_tensors
+    if marks > limit:
+        raise TooLarge(
+            "header-too-large",
+            f"The safetensors header holds {marks} commas and brackets; at most {limit} are "
+            f"allowed, which is ample for {most_tensors} tensors.",
+            size=marks,
+            limit=limit,
+        )
+    document: dict[str, Any] = canonical.loads(raw)  # what begins with { is an object
+    return document
 
 
 def _parse_metadata(value: object) -> dict[str, str]:
@@ -199,7 +227,7 @@ def _parse_entry(name: str, entry: object, start: int) -> TensorRange:
     expected = tensor_size(dtype, shape)
     if end - begin != expected:
         raise _invalid(
-            f"gives {name!r:.200} {end - begin} bytes where {dtype} {shape} takes {expected}"
+            f"gives {name!r:.200} {end - begin} bytes where {dtype} {shape!r:.200} takes {expected}"
         )
     return TensorRange(name, dtype, tuple(shape), start + begin, expected)
 
@@ -218,7 +246,7 @@ def _verify_tiling(tensors: Sequence[TensorRange], *, start: int, file_size: int
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_COUNT
 
 
 def _invalid(what: str) -> InvalidInput:

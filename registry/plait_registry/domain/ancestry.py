@@ -2,7 +2,7 @@
 
 Every commit keeps, besides its first parent, one `skip` ancestor, chosen so that the lengths of
 the jumps form a skew-binary number (E. W. Myers, "An applicative random-access stack", 1983). Any
-ancestor is then reached in at most about 2 log2(n) steps, an insertion looks at three commits, and
+ancestor is then reached in at most 3 log2(n) steps, an insertion looks at three commits, and
 a pointer never changes: it fits an append-only graph, where a table of binary lifting would need
 log n rows a commit.
 """

@@ -47,7 +47,8 @@ def join_extents(
     """Return the extents that make up `file`, where `uploaded` is the object of `ranges`, joined.
 
     Raises:
-        InvalidInput: the ranges leave out bytes that are not stored, or cut through a tensor.
+        InvalidInput: the ranges leave out bytes that are not stored, cut through a tensor, or are
+            not in order.
     """
     if ranges == ((0, file.size),):
         return (Extent(uploaded, 0, file.size),) if file.size else ()
@@ -80,9 +81,14 @@ def _regions(file: File) -> Iterator[tuple[int, int, ObjectId | None]]:
 
 
 def _split(file: File, ranges: Ranges) -> Iterator[tuple[int, int]]:
-    """Yield the regions that `ranges` cover, which they must do without cutting through one."""
+    """Yield the regions that `ranges` cover, which they must do in order and cutting none."""
     regions = {begin: end for begin, end, _ in _regions(file)}
+    position = 0
     for begin, end in ranges:
+        if not position <= begin < end:
+            raise InvalidInput(
+                "invalid-input", f"The ranges of {file.path!r} are empty or not in order."
+            )
         position = begin
         while position < end:
             region_end = regions.get(position)

@@ -177,7 +177,12 @@ class CommitTable(Protocol):
     def load_ancestry(
         self, repository: RepositoryId, commits: Collection[CommitId], depth: int
     ) -> Mapping[CommitId, Node]:
-        """Return the nodes of `commits` and of their ancestors up to `depth` steps back."""
+        """Return the nodes of `commits` and of their ancestors about `depth` generations back.
+
+        Exactly: a commit's parents come along where its generation is less than `depth` below the
+        highest one of `commits`. A walk in the order of `plait.model.commit_graph` therefore asks
+        anew only after it has gone that far.
+        """
 
     def find_by_prefix(self, repository: RepositoryId, prefix: str) -> Sequence[CommitId]:
         """Return up to two commits of the repository whose ids begin with `prefix`."""

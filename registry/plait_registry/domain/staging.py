@@ -88,14 +88,32 @@ def verify_parents_known(commits: Iterable[IncomingCommit], known: Collection[Co
 def list_files(manifests: Iterable[Manifest]) -> dict[ObjectId, File]:
     """Return the files of `manifests` by digest.
 
-    Where one digest stands under several names, the one with a tensor table speaks for it.
+    Where one digest stands under several names, the one with a tensor table speaks for it. Only
+    that one is verified against the bytes, so the others must say the same.
+
+    Raises:
+        InvalidInput: two files of one digest differ in size or in their tensors.
     """
     files: dict[ObjectId, File] = {}
     for manifest in manifests:
         for file in manifest.files:
-            if file.sha256 not in files or file.tensors is not None:
+            other = files.setdefault(file.sha256, file)
+            if not _agree(file, other):
+                raise InvalidInput(
+                    "invalid-manifest",
+                    f"{other.path!r} and {file.path!r} have one sha256 and differ in what the "
+                    "manifest says about them.",
+                )
+            if file.tensors is not None:
                 files[file.sha256] = file
     return files
+
+
+def _agree(one: File, other: File) -> bool:
+    """Tell whether two files of one digest can both be what they claim to be."""
+    return one.size == other.size and (
+        one.tensors is None or other.tensors is None or one.tensors == other.tensors
+    )
 
 
 def place_in_graph(

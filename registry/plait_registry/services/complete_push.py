@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait import wire
-from plait.errors import NotFound, PlaitError
+from plait.errors import Integrity, NotFound, PlaitError
 from plait.model import canonical
 from plait.model.adapter import parse_adapter_config
 from plait.model.address import RepositoryName
@@ -29,6 +29,7 @@ from plait_registry.domain.records import (
     CommitRow,
     Extent,
     FileRow,
+    ObjectRow,
     PushId,
     PushRow,
     PushState,
@@ -120,9 +121,11 @@ class CompletePush:
         with self._database.write() as records:
             records.pushes.forget_uploads(staged.repository.id, objects)
             stored = records.files.find_objects(objects)
-        for item in objects:
-            if item not in stored:
-                self._store.delete(item)
+            # Inside the transaction: a push of the same bytes that was accepted meanwhile either
+            # has its rows by now, or will see in its own transaction that the object is gone.
+            for item in objects:
+                if item not in stored:
+                    self._store.delete(item)
 
     def _place(self, staged: _Staged, verified: Sequence[VerifiedFile]) -> list[CommitRow]:
         adapter_types = self._read_adapter_types(staged, verified)
@@ -209,8 +212,12 @@ class CompletePush:
         manifests = {item.commit.manifest: item.manifest.to_bytes() for item in staged.incoming}
         objects = {item.uploaded.sha256: item.uploaded for item in verified if item.uploaded}
         with self._database.write() as records:
+            current = records.pushes.get(repository, push.id)
+            if current.state is PushState.COMPLETED:  # by the same call, sent twice
+                return wire.decode(wire.PushResult, dict(current.result or {}))
             stored = records.files.find_objects(objects)
             fresh = [row for key, row in objects.items() if key not in stored]
+            self._verify_still_there(fresh)
             result = wire.PushResult(
                 ref=wire.Ref(push.update.kind, push.update.name, push.update.new),
                 commits=len(rows),
@@ -225,6 +232,16 @@ class CompletePush:
             records.refs.compare_and_set(repository, push.update)
             records.pushes.complete(push.id, wire.encode(result), staged.files)
         return result
+
+    def _verify_still_there(self, objects: Sequence[ObjectRow]) -> None:
+        """Check that no other push discarded an object since this one verified it."""
+        for row in objects:
+            if self._store.stat(row.sha256) is None:
+                raise NotFound(
+                    "object-not-found",
+                    f"The object {abbreviate(row.sha256)} was removed meanwhile by a push that "
+                    "was refused: push again.",
+                )
 
 
 def describe_extents(file: FileRow) -> bytes:
@@ -255,7 +272,9 @@ def _load(records: Records, repository: RepositoryRecord, push: PushRow) -> _Sta
     verify_parents_known(incoming, outside)
     files = list_files(item.manifest for item in incoming)
     known = records.files.find_known(files)
-    doubtful = [key for key, table in known.items() if table != digest_table(files[key])]
+    extents = records.files.load_extents(None, known)
+    _verify_sizes(files, extents)
+    doubtful = {key for key, table in known.items() if table != digest_table(files[key])}
     lacking = [file for key, file in files.items() if key not in known]
     uploads: dict[ObjectId, list[UploadRow]] = {}
     for row in records.pushes.find_uploads(repository.id, [file.sha256 for file in lacking]):
@@ -268,10 +287,25 @@ def _load(records: Records, repository: RepositoryRecord, push: PushRow) -> _Sta
         outside=outside,
         files=files,
         known=known,
-        extents=records.files.load_extents(None, doubtful),
+        extents={key: extents[key] for key in doubtful},
         uploads=uploads,
         located=records.files.locate_tensors(tensors),
     )
+
+
+def _verify_sizes(
+    files: Mapping[ObjectId, File], stored: Mapping[ObjectId, Sequence[Extent]]
+) -> None:
+    """Check what a manifest says about the sizes of files that are stored."""
+    for digest, extents in stored.items():
+        size = sum(extent.size for extent in extents)
+        if files[digest].size != size:
+            raise Integrity(
+                "size-mismatch",
+                f"{files[digest].path} has {size} bytes, not the {files[digest].size} that its "
+                "manifest says.",
+                path=files[digest].path,
+            )
 
 
 class _Links(dict[CommitId, Link]):

@@ -1,0 +1,54 @@
+"""`plait login`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+
+from plait.cli.arguments import add_json
+from plait.cli.context import Context
+from plait.configuration import write_login
+from plait.errors import InvalidInput
+
+USAGE = "plait login [URL]"
+EXAMPLES = """\
+  plait login https://plait.example.org         asks for the token
+  plait login https://plait.example.org < FILE  reads it from a file
+  plait login                                   the registry that the settings name
+
+The token is checked with the registry, then kept in a file that only you can read. It is never
+taken from the command line, which others can see.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("url", metavar="URL", nargs="?", help="the registry's address")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> None:
+    """Check and remember a token."""
+    from plait.registry import open_registry
+
+    url = context.open_url(arguments.url)
+    token = _read_token(url)
+    # Listing what one may see needs a valid token, and nothing else.
+    with open_registry(context.configuration.override(url=url, token=token)) as registry:
+        next(registry.repositories(), None)
+    write_login(context.configuration.config_file, url, token)
+    if arguments.json:
+        context.terminal.json({"url": url, "config": str(context.configuration.config_file)})
+        return
+    context.terminal.print(f"Logged in to {url} (kept in {context.configuration.config_file})")
+
+
+def _read_token(url: str) -> str:
+    if sys.stdin.isatty():
+        token = getpass.getpass(f"Token for {url}: ").strip()
+    else:
+        token = sys.stdin.readline().strip()
+    if not token or not token.isprintable() or " " in token:
+        raise InvalidInput("usage", "No token was given: type it, or pass it on stdin.")
+    return token

@@ -1,0 +1,171 @@
+"""The entry of `plait`: finds the command, runs it, and turns failures into messages.
+
+Exit status: 0 done; 1 a failure that plait foresaw; 2 wrong usage; 70 a bug; 130 interrupted; 141
+when who reads the output has gone away. Only the module of the command that is run is imported,
+and as little as possible before that, since people wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plait.cli.context import Context
+    from plait.errors import PlaitError
+
+FAILED, USAGE, BUG, INTERRUPTED, READER_GONE = 1, 2, 70, 130, 141
+
+GROUPS = {
+    "start a working copy": {
+        "init": "make a folder a working copy",
+        "clone": "get a repository with all its history",
+    },
+    "work on versions": {
+        "status": "what changed since the last commit",
+        "commit": "record the folder as a new version",
+        "diff": "what changed between two versions",
+        "switch": "go to another branch or commit",
+        "revert": "take back what a commit changed",
+    },
+    "look at history": {
+        "log": "the commits, newest first",
+        "show": "one commit and its files",
+        "merge-base": "where two lines of history parted",
+        "branch": "list, make, rename and delete branches",
+        "tag": "list, make and delete tags",
+        "note": "metrics and other facts about a commit",
+    },
+    "share": {
+        "push": "send a branch, or a folder in one step",
+        "pull": "get the newest version, or any one in one step",
+        "fetch": "get what is new without changing a file",
+    },
+    "registry": {
+        "login": "remember a registry and a token for it",
+        "repo": "make, list and show repositories",
+        "cache": "show, verify and clear the cache of this machine",
+    },
+}
+"""Every command with one line of help, as `plait --help` shows them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in (["--version"], ["-V"]):
+        from plait import __version__
+
+        print(f"plait {__version__}")
+        return 0
+    is_debugging = "--debug" in arguments or bool(os.environ.get("PLAIT_DEBUG"))
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("plait: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return READER_GONE
+    except Exception as error:
+        if is_debugging:
+            raise
+        print(
+            f"plait: unexpected {type(error).__name__}: {error}. This is a bug in plait: please "
+            "report it to its developers with what the same command prints with --debug.",
+            file=sys.stderr,
+        )
+        return BUG
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    from plait.errors import PlaitError
+
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        if arguments[1:]:
+            return _run([arguments[1], "--help"])
+        print(_write_help())
+        return 0 if arguments else USAGE
+    name = arguments[0]
+    if not any(name in group for group in GROUPS.values()):
+        print(_suggest(name), file=sys.stderr)
+        return USAGE
+    try:
+        return _run_command(name, arguments[1:])
+    except PlaitError as error:
+        return _fail(error, as_json="--json" in arguments)
+
+
+def _run_command(name: str, rest: list[str]) -> int:
+    import importlib
+
+    from plait.cli.arguments import Parser, ShownHelp
+
+    module = importlib.import_module(f"plait.cli.{name.replace('-', '_')}")
+    summary = next(group[name] for group in GROUPS.values() if name in group)
+    parser = Parser(name, summary, usage=module.USAGE, examples=module.EXAMPLES)
+    module.configure(parser)
+    try:
+        options = parser.parse_args(rest)
+    except ShownHelp:
+        return 0
+    module.run(options, _make_context())
+    return 0
+
+
+def _make_context() -> Context:
+    import time
+    from pathlib import Path
+
+    from plait.cli.context import Context
+    from plait.cli.terminal import Terminal
+
+    def now() -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    terminal = Terminal(sys.stdout, sys.stderr, environ=os.environ)
+    return Context(environ=os.environ, folder=Path.cwd(), terminal=terminal, now=now)
+
+
+def _fail(error: PlaitError, *, as_json: bool) -> int:
+    if as_json:
+        import json
+
+        print(json.dumps(error.to_json(), indent=2, default=str))
+    from plait.cli.terminal import printable
+
+    print(f"plait: {printable(error.message)}", file=sys.stderr)
+    return USAGE if error.kind == "usage" else FAILED
+
+
+def _write_help() -> str:
+    lines = ["usage: plait COMMAND [OPTIONS]", "", "git for adapters."]
+    for title, commands in GROUPS.items():
+        lines += ["", title]
+        lines += [f"  {name:<11} {summary}" for name, summary in commands.items()]
+    lines += [
+        "",
+        "plait COMMAND --help tells more, with examples. plait --version tells the version;",
+        "--debug shows the traceback of an unexpected error.",
+    ]
+    return "\n".join(lines)
+
+
+def _suggest(name: str) -> str:
+    import difflib
+
+    known = [command for group in GROUPS.values() for command in group]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean `plait {near[0]}`?" if near else "`plait --help` lists the commands."
+    return f"plait: there is no command {name!r}: {hint}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Signed requests to the folder store, and what the object gateway does when one arrives.
+
+The same protocol as on an object store in the cloud, so that clients know only one: uploads go by
+PUT with a checksum that the store verifies and may not overwrite, large objects go in parts of
+which only missing ones are sent again, reads go by GET of any range.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from weakref import WeakValueDictionary
+
+from typing_extensions import override
+
+from plait.errors import Integrity, InvalidInput, Unavailable
+from plait.model.ids import ObjectId, abbreviate
+from plait_registry.adapters.folder_objects import (
+    FolderObjects,
+    missing,
+    translated_disk_errors,
+)
+from plait_registry.adapters.folder_uploads import (
+    PartedUpload,
+    PartUpload,
+    WholeUpload,
+    arrived_already,
+)
+from plait_registry.adapters.upload_parts import PartSizes
+from plait_registry.adapters.url_signing import CHECKSUM_HEADER, Grant, UrlSigner
+from plait_registry.domain.ports import SignedPart, SignedRequest, Transfers
+
+_HANDLE = re.compile(r"[0-9a-f]{32}")
+
+
+class FolderTransfers(Transfers):
+    """Uploads to and reads from a folder store by signed URLs of the registry itself."""
+
+    def __init__(
+        self, store: FolderObjects, signer: UrlSigner, sizes: PartSizes | None = None
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._sizes = sizes or PartSizes()
+        self._lock = threading.Lock()
+        self._uploads: WeakValueDictionary[str, PartedUpload] = WeakValueDictionary()
+
+    # --- what the services ask for ---
+
+    @override
+    def begin_upload(self, object_id: ObjectId, size: int) -> str:
+        self._store.path_of(object_id)
+        if size < 0:
+            raise InvalidInput("invalid-input", f"An object cannot have {size} bytes.")
+        return secrets.token_hex(16)
+
+    @override
+    def sign_upload(self, object_id: ObjectId, size: int, handle: str) -> Sequence[SignedPart]:
+        if self._store.stat(object_id) is not None:
+            return ()
+        whole = self._sizes.is_whole(size)
+        arrived = frozenset() if whole else frozenset(self._find_upload(handle).arrived)
+        return tuple(
+            SignedPart(
+                offset,
+                part,
+                None
+                if offset in arrived
+                else self._signer.sign_upload(Grant(object_id, handle, offset, part, size)),
+            )
+            for offset, part in self._sizes.tile(size)
+        )
+
+    @override
+    def finish_upload(self, object_id: ObjectId, size: int, handle: str) -> None:
+        if self._sizes.is_whole(size):
+            self._verify_stored(object_id, size)
+            return
+        upload = self._find_upload(handle)
+        with upload.lock:
+            if self._store.stat(object_id) is None:
+                if any(offset not in upload.arrived for offset, _ in self._sizes.tile(size)):
+                    raise missing(object_id)
+                upload.publish(object_id, size)
+            self._verify_stored(object_id, size)
+            upload.remove()
+
+    @override
+    def sign_read(self, object_id: ObjectId) -> SignedRequest:
+        self._store.path_of(object_id)
+        return self._signer.sign_read(object_id)
+
+    # --- what the gateway asks for ---
+
+    def open_upload(
+        self, path: str, query: str, headers: Mapping[str, str]
+    ) -> WholeUpload | PartUpload:
+        """Return where to write the body of a PUT; `headers` have lowercase names.
+
+        Raises:
+            PermissionDenied: `signed-url-invalid`, `signed-url-expired`.
+            InvalidInput: a part without a checksum.
+            AlreadyExists: `object-exists`, nothing needs to be sent.
+        """
+        grant = self._signer.verify_upload(path, query, headers)
+        if self._store.stat(grant.object_id) is not None:
+            raise arrived_already(grant.object_id)
+        if grant.is_whole:
+            return WholeUpload(self._store, grant.object_id, grant.size)
+        checksum = headers.get(CHECKSUM_HEADER)
+        if checksum is None:
+            raise InvalidInput(
+                "invalid-input",
+                f"A part needs the header {CHECKSUM_HEADER}: the base64 sha256 of its bytes.",
+            )
+        return PartUpload(self._find_upload(grant.handle), grant, checksum)
+
+    def open_read(self, path: str, query: str) -> FolderReading:
+        """Return the object that a GET or HEAD may read.
+
+        Raises:
+            PermissionDenied: `signed-url-invalid`, `signed-url-expired`.
+            NotFound: `object-not-found`.
+        """
+        return FolderReading(self._store, self._signer.verify_read(path, query))
+
+    def _find_upload(self, handle: str) -> PartedUpload:
+        """Return the one instance that stands for an upload while anyone holds it."""
+        if _HANDLE.fullmatch(handle) is None:
+            raise InvalidInput("invalid-input", "This is not an upload's handle.")
+        with self._lock:
+            upload = self._uploads.get(handle)
+            if upload is None:
+                upload = self._uploads[handle] = PartedUpload(self._store, handle)
+            return upload
+
+    def _verify_stored(self, object_id: ObjectId, size: int) -> None:
+        stored = self._store.stat(object_id)
+        if stored is None:
+            raise missing(object_id)
+        if stored != size:
+            raise Integrity(
+                "size-mismatch",
+                f"The object {abbreviate(object_id)} has {stored} bytes, not {size}.",
+            )
+
+
+class FolderReading:
+    """An object that is being read."""
+
+    def __init__(self, store: FolderObjects, object_id: ObjectId) -> None:
+        self.object_id = object_id
+        self._descriptor = store.open(object_id)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `offset`.
+
+        Raises:
+            Unavailable: the disk has fewer, or cannot be read.
+        """
+        with translated_disk_errors():
+            piece = os.pread(self._descriptor, size, offset)
+        if len(piece) != size:
+            raise Unavailable("unavailable", "The object ended early while it was read.")
+        return piece
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)

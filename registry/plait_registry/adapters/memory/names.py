@@ -1,0 +1,108 @@
+"""Repositories and refs in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from typing_extensions import override
+
+from plait.errors import AlreadyExists, NotFound
+from plait.model.address import RepositoryName
+from plait.model.ids import CommitId
+from plait.model.refs import DEFAULT_BRANCH, Ref, RefKind, RefName, RefUpdate
+from plait_registry.adapters.memory.state import MemoryTable, verify_present
+from plait_registry.domain.ports import RefTable, RepositoryTable
+from plait_registry.domain.records import RepositoryId, RepositoryQuery, RepositoryRecord
+from plait_registry.domain.ref_update import plan_deletion, plan_update
+
+
+class MemoryRepositoryTable(MemoryTable, RepositoryTable):
+    """Repositories in one transaction."""
+
+    @override
+    def insert(self, name: RepositoryName, description: str, created_at: str) -> RepositoryRecord:
+        draft = self._draft
+        taken = draft.repositories.get(name.key)
+        if taken is not None:
+            raise AlreadyExists(
+                "repository-exists",
+                f"There is a repository {taken.name} already.",
+                repository=str(taken.name),
+            )
+        record = RepositoryRecord(
+            id=RepositoryId(len(draft.repositories) + 1),
+            name=name,
+            description=description,
+            default_branch=DEFAULT_BRANCH,
+            created_at=created_at,
+            head=None,
+            adapter_type=None,
+            base=None,
+        )
+        draft.repositories[name.key] = record
+        return record
+
+    @override
+    def get(self, name: RepositoryName) -> RepositoryRecord:
+        record = self._state.repositories.get(name.key)
+        if record is None:
+            raise NotFound(
+                "repository-not-found",
+                f"There is no repository {name} here.",
+                repository=str(name),
+            )
+        return self._with_head(record)
+
+    @override
+    def search(self, query: RepositoryQuery) -> Sequence[RepositoryRecord]:
+        records = [
+            self._with_head(record) for _, record in sorted(self._state.repositories.items())
+        ]
+        return [record for record in records if _matches(record, query)][: query.limit]
+
+    def _with_head(self, record: RepositoryRecord) -> RepositoryRecord:
+        ref = self._state.refs.get((record.id, record.default_branch))
+        if ref is None or ref.kind is not RefKind.BRANCH:
+            return record
+        head = self._state.commits[ref.target]
+        return replace(record, head=head.id, adapter_type=head.adapter_type, base=head.base)
+
+
+class MemoryRefTable(MemoryTable, RefTable):
+    """Refs in one transaction."""
+
+    @override
+    def find(self, repository: RepositoryId, name: RefName) -> Ref | None:
+        return self._state.refs.get((repository, name))
+
+    @override
+    def list(self, repository: RepositoryId) -> Sequence[Ref]:
+        refs = [ref for (owner, _), ref in self._state.refs.items() if owner == repository]
+        return sorted(refs, key=lambda ref: (ref.kind, ref.name))
+
+    @override
+    def compare_and_set(self, repository: RepositoryId, update: RefUpdate) -> None:
+        draft, key = self._draft, (repository, update.name)
+        if plan_update(update, draft.refs.get(key), retired=key in draft.retired_tags):
+            verify_present((repository, update.new) in draft.repository_commits, "such commit")
+            draft.refs[key] = Ref(update.kind, update.name, update.new)
+
+    @override
+    def delete(self, repository: RepositoryId, name: RefName, expected: CommitId) -> None:
+        draft, key = self._draft, (repository, name)
+        current = plan_deletion(name, expected, draft.refs.get(key))
+        if current.kind is RefKind.TAG:
+            draft.retired_tags[key] = None
+        del draft.refs[key]
+
+
+def _matches(record: RepositoryRecord, query: RepositoryQuery) -> bool:
+    text, namespace = query.text.casefold(), query.namespace
+    return (
+        (text in str(record.name).casefold() or text in record.description.casefold())
+        and (namespace is None or record.name.namespace.lower() == namespace.lower())
+        and (query.base is None or record.base == query.base)
+        and (query.adapter_type is None or record.adapter_type == query.adapter_type)
+        and (query.after is None or record.name.key > query.after)
+    )
