@@ -109,6 +109,7 @@ def main() -> None:
 def push_history(ada: Person) -> None:
     """Push three training checkpoints as history, straight from their folders."""
     say("Three checkpoints of one training, pushed from their folders as history on main:")
+    ada.run(f"plait repo create {REPOSITORY}")
     for version in ("v1", "v2", "v3"):
         ada.run(
             f"plait push {ADAPTERS}/cpp/{version} {REPOSITORY} -m 'cpp {version}' "

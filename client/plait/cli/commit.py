@@ -64,8 +64,8 @@ def remark_author(
     if author.email or is_known:
         return
     context.terminal.remark(
-        f"The author is {author.name!r}, by the login. To name another: PLAIT_AUTHOR_NAME and "
-        f"PLAIT_AUTHOR_EMAIL, --author, or `name` and `email` under [author] in "
+        f"The author is {author.name!r}, the name of the login. To be named otherwise, set "
+        "PLAIT_AUTHOR_NAME and PLAIT_AUTHOR_EMAIL, or `name` and `email` under [author] in "
         f"{context.configuration.config_file}."
     )
 

@@ -6,12 +6,15 @@ Notes are no part of a commit and can be added later, so what is here may be beh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait.model.ids import CommitId
-from plait.wire import Note
 from plait.working_copy.layout import Layout
 from plait.working_copy.state_files import damaged, read_json, write_json
+
+if TYPE_CHECKING:
+    # The log reads notes, and these shapes take longer to import than the log takes to print.
+    from plait.wire import Note
 
 
 def read_notes(layout: Layout) -> dict[CommitId, list[dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from typing_extensions import override
@@ -63,12 +63,12 @@ class MemoryDatabase(Database):
 
     @override
     @contextmanager
-    def read(self) -> Iterator[Records]:
+    def read(self) -> Generator[Records, None, None]:
         yield MemoryRecords(self._state, writable=False)
 
     @override
     @contextmanager
-    def write(self) -> Iterator[Records]:
+    def write(self) -> Generator[Records, None, None]:
         if not self._writer.acquire(timeout=self._wait_s):
             raise Unavailable("busy", "The database is busy with another write.")
         try:

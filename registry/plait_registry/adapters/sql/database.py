@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, select
@@ -79,13 +79,13 @@ class SqlDatabase(Database):
 
     @override
     @contextmanager
-    def read(self) -> Iterator[Records]:
+    def read(self) -> Generator[Records, None, None]:
         with translated_errors(), self._engine.connect() as connection, connection.begin():
             yield SqlRecords(connection)
 
     @override
     @contextmanager
-    def write(self) -> Iterator[Records]:
+    def write(self) -> Generator[Records, None, None]:
         if not self._writer.acquire(timeout=self._wait_s):
             raise busy()
         try:
