@@ -83,8 +83,7 @@ test-quick: setup-dev ## run the unit, contract and property tests only
 
 .PHONY: bench
 bench: setup-dev ## run the benchmarks
-	@set -- benchmarks/bench_*.py; [ -e "$$1" ] || { echo "benchmarks/ has no bench_*.py" >&2; exit 1; }; \
-	for file in "$$@"; do echo "==> $$file"; $(BIN)/python "$$file"; done
+	@for name in latency history transfer; do echo "==> $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 .PHONY: lock
 lock: ## write constraints.txt anew from the newest releases that fit

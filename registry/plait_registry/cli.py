@@ -116,12 +116,13 @@ def _serve(settings: Settings) -> int:
             folder.announce(url)
             print(f"listening on {url}", flush=True)
 
-        # uvicorn raises the signal once more when it is done; by default that would kill us.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        last_resort = _last_resort(folder)
         app = create_app(registry, largest_request=settings.largest_request)
+        last_resort = _last_resort(folder)
         server = Server(app, on_ready=announce, on_stop=lambda: _start_once(last_resort))
+        # For signals that come before uvicorn listens for them, and after: it raises them once
+        # more when it is done, and by default that would kill the process.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, server.handle_exit)
         try:
             server.run(sockets=[bound])
         finally:
@@ -135,8 +136,10 @@ def _last_resort(folder: DataFolder) -> threading.Timer:
     """Return a timer that ends the process even if a thread still reads or writes."""
 
     def end() -> None:
-        folder.withdraw()
-        os._exit(0)
+        try:
+            folder.withdraw()
+        finally:
+            os._exit(0)
 
     timer = threading.Timer(LAST_RESORT_SECONDS, end)
     timer.daemon = True

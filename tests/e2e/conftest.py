@@ -66,15 +66,18 @@ def make_registry(tmp_path: Path, transcript: Transcript) -> Iterator[MakeRegist
 @pytest.fixture
 def make_client(
     tmp_path: Path, transcript: Transcript, request: pytest.FixtureRequest
-) -> MakeClient:
+) -> Iterator[MakeClient]:
     """Make people, each with a home and a cache, at the shared registry or at a given one."""
-    names = (f"person{number}" for number in itertools.count())
+    made: list[Client] = []
 
     def make(at: Registry | None = None) -> Client:
         place: Registry = request.getfixturevalue("registry") if at is None else at
-        return Client(tmp_path / "homes" / next(names), place, transcript)
+        made.append(Client(tmp_path / "homes" / f"person{len(made)}", place, transcript))
+        return made[-1]
 
-    return make
+    yield make
+    for person in made:
+        person.close()
 
 
 @pytest.fixture

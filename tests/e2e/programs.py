@@ -184,6 +184,7 @@ class Client:
         self.via: str | None = None
         """An address to use instead of the registry's own, as of a relay in front of it."""
         self._transcript = transcript
+        self._running: set[subprocess.Popen[str]] = set()
         home.mkdir(parents=True, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
@@ -199,7 +200,7 @@ class Client:
 
     def start(self, *words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
         """Start `plait` without waiting for it; pass what becomes of it to `finish`."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(PROGRAMS / "plait"), *map(str, words)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -208,6 +209,8 @@ class Client:
             cwd=cwd or self.home,
             env=self.environment(),
         )
+        self._running.add(process)
+        return process
 
     def finish(self, process: subprocess.Popen[str], *, limit: float = 90.0) -> Outcome:
         """Wait for a started program."""
@@ -217,8 +220,16 @@ class Client:
             process.kill()
             process.communicate()
             raise
+        finally:
+            self._running.discard(process)
         self._transcript.add(f"plait of {self.home.name}", out + err)
         return Outcome(process.returncode, out, err)
+
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for process in list(self._running):
+            process.kill()
+            self.finish(process)
 
     def try_run(self, *words: object, cwd: Path | None = None, limit: float = 90.0) -> Outcome:
         """Run `plait` to its end, whatever that is."""

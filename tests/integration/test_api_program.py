@@ -1,5 +1,6 @@
 """`plait-registry` as a process: the ready line, a clean stop, the lock, and secrets on disk."""
 
+import contextlib
 import json
 import re
 import signal
@@ -15,8 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from plait.model.ids import hash_bytes
 from plait_registry import cli
 from plait_registry.adapters.data_folder import AdminToken, DataFolder
+from plait_registry.adapters.url_signing import Grant, UrlSigner
 
 PROGRAM = [sys.executable, "-c", "from plait_registry.cli import main; main()"]
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)\n")
@@ -124,24 +127,27 @@ def test_request_under_way_is_finished_before_the_server_stops(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_request_that_never_ends_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
+def test_requests_that_never_end_do_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
     with started("--data", str(tmp_path)) as (process, url):
         token = (tmp_path / "admin.token").read_text()
-        lines = [
-            "POST /api/v1/repositories HTTP/1.1",
-            "host: x",
-            f"authorization: Bearer {token}",
-            "content-length: 100",
-            "expect: 100-continue",
-        ]
+        signed = UrlSigner(DataFolder(tmp_path).signing_key()).sign_upload(
+            Grant(hash_bytes(b"never"), "0" * 32, 0, 100, 100)
+        )
+        posting = ["POST /api/v1/repositories HTTP/1.1", f"authorization: Bearer {token}"]
+        putting = [f"PUT {signed.url} HTTP/1.1", *map(": ".join, signed.headers.items())]
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
-        with socket.create_connection(address, LIMIT) as raw:
-            raw.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-            assert raw.recv(1_000).startswith(b"HTTP/1.1 100")
+        with contextlib.ExitStack() as stack:
+            for lines in (posting, putting):
+                more = ["host: x", "content-length: 100", "expect: 100-continue", "", ""]
+                raw = stack.enter_context(socket.create_connection(address, LIMIT))
+                raw.sendall("\r\n".join([*lines, *more]).encode())
+                assert raw.recv(1_000).startswith(b"HTTP/1.1 100")
+            assert len(list((tmp_path / "incoming").iterdir())) == 1
             before = time.monotonic()
             status, _ = stop(process)
             assert time.monotonic() - before < 10
         assert status == 0
+        assert list((tmp_path / "incoming").iterdir()) == []
 
 
 def test_second_server_on_one_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

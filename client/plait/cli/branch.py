@@ -7,7 +7,6 @@ import argparse
 from plait.cli.arguments import add_json, add_url
 from plait.cli.context import Context
 from plait.cli.ref_arguments import find_repository, require, tell
-from plait.cli.status import format_divergence
 from plait.model.address import RepositoryName
 from plait.model.ids import abbreviate
 from plait.working_copy.branch import (
@@ -101,7 +100,7 @@ def _list(arguments: argparse.Namespace, context: Context, copy: WorkingCopy) ->
         rows.append(["*", "(detached)", abbreviate(head.commit), "", ""])
     for item in branches:
         subject = copy.get_commit(item.target).subject if item.target else "(no commit yet)"
-        stand = format_divergence(item.divergence)
+        stand = str(item.divergence or "")
         rows.append(
             [
                 "*" if item.is_current else " ",

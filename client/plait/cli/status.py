@@ -9,8 +9,9 @@ from plait.cli.arguments import add_json
 from plait.cli.context import Context
 from plait.cli.terminal import Terminal, plural, printable
 from plait.model.ids import abbreviate
-from plait.working_copy.status import Divergence, Status, read_status
-from plait.working_copy.tree import describe_interrupted
+from plait.working_copy.divergence import Divergence
+from plait.working_copy.journal import describe_interrupted
+from plait.working_copy.status import Status, read_status
 
 USAGE = "plait status [-s]"
 EXAMPLES = """\
@@ -34,15 +35,6 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
     lines = _list_files(context.terminal, status) if arguments.short else _tell(context, status)
     for line in lines:
         context.terminal.print(line)
-
-
-def format_divergence(divergence: Divergence | None) -> str:
-    """Return how a branch stands to its upstream in a few words; empty where they agree."""
-    if divergence is None:
-        return ""
-    words = [f"ahead {divergence.ahead}"] if divergence.ahead else []
-    words += [f"behind {divergence.behind}"] if divergence.behind else []
-    return ", ".join(words)
 
 
 def _tell(context: Context, status: Status) -> Iterator[str]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from plait.cli.progress_bar import ProgressBar
+if TYPE_CHECKING:
+    from plait.cli.progress_bar import ProgressBar
 
 _CODES = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2"}
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -26,7 +27,18 @@ class Terminal:
         self._err = err
         is_plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
         self._has_colour = out.isatty() and not is_plain
-        self.progress = ProgressBar(err if err.isatty() and environ.get("TERM") != "dumb" else None)
+        self._is_dumb = environ.get("TERM") == "dumb"
+        self._progress: ProgressBar | None = None
+
+    @property
+    def progress(self) -> ProgressBar:
+        """The progress bar, which counts also where it is not shown."""
+        if self._progress is None:
+            from plait.cli.progress_bar import ProgressBar
+
+            is_shown = self._err.isatty() and not self._is_dumb
+            self._progress = ProgressBar(self._err if is_shown else None)
+        return self._progress
 
     def print(self, text: str = "") -> None:
         """Print a line of facts, which is harmless already or made so by `printable`."""

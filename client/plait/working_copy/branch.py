@@ -10,9 +10,9 @@ from plait.model.commit_graph import is_ancestor
 from plait.model.ids import CommitId, abbreviate
 from plait.model.refs import RefName, parse_ref_name
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.divergence import Divergence, find_divergence
+from plait.working_copy.journal import verify_not_interrupted
 from plait.working_copy.refs import Refs, parse_new_name, write_head, write_refs
-from plait.working_copy.status import Divergence, find_divergence
-from plait.working_copy.tree import verify_not_interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def delete_branch(copy: WorkingCopy, name: str, *, force: bool = False) -> Commi
             is off.
     """
     with copy.changing():
-        verify_not_interrupted(copy)
+        verify_not_interrupted(copy.layout)
         refs = copy.read_refs()
         branch, target = _get_branch(refs, name)
         if branch == copy.read_head().branch:
@@ -93,7 +93,7 @@ def rename_branch(copy: WorkingCopy, old: str | None, new: str) -> RefName:
         AlreadyExists: `ref-exists`.
     """
     with copy.changing():
-        verify_not_interrupted(copy)
+        verify_not_interrupted(copy.layout)
         refs, head = copy.read_refs(), copy.read_head()
         current = head.branch if old is None else parse_ref_name(old)
         if current is None:

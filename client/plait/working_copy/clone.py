@@ -14,18 +14,13 @@ from plait.model.paths import STATE_FOLDER
 from plait.model.refs import RefName
 from plait.progress import NO_PROGRESS, Progress
 from plait.transport import Transport
-from plait.working_copy.copy import EMPTY, WorkingCopy
+from plait.working_copy.copy import WorkingCopy
 from plait.working_copy.fetch import fetch_locked
 from plait.working_copy.init import create
+from plait.working_copy.journal import Move, find_interrupted
 from plait.working_copy.layout import Layout, Remote, read_remote
 from plait.working_copy.refs import Head, write_head
-from plait.working_copy.tree import (
-    Move,
-    apply_move,
-    find_interrupted,
-    finish_interrupted,
-    plan_files,
-)
+from plait.working_copy.tree import apply_move, finish_interrupted, plan_files
 
 
 def clone(
@@ -46,7 +41,7 @@ def clone(
     name = _choose(theirs, branch, remote)
     copy = _open(folder, name, remote)
     with copy.changing():
-        if find_interrupted(copy) is not None:
+        if find_interrupted(copy.layout) is not None:
             finish_interrupted(copy)
             return copy
         fetch_locked(copy, transport, remote.repository, progress=progress)
@@ -60,7 +55,7 @@ def clone(
         else:
             write_head(copy.layout, Head(branch=name))
             return copy
-        files = plan_files(EMPTY, copy.get_version(target))
+        files = plan_files(copy.get_version(None), copy.get_version(target))
         move = Move(command="switch", target=name, files=files, head=head, branches=branches)
         apply_move(copy, move)
     return copy
@@ -101,4 +96,4 @@ def _is_unfinished(copy: WorkingCopy) -> bool:
     if copy.find_head_commit() is not None:
         return False
     others = [path for path in copy.root.iterdir() if path.name != STATE_FOLDER]
-    return not others or find_interrupted(copy) is not None
+    return not others or find_interrupted(copy.layout) is not None

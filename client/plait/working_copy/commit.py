@@ -26,9 +26,9 @@ from plait.model.ids import CommitId
 from plait.model.manifest import Manifest
 from plait.progress import NO_PROGRESS, Progress
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.journal import verify_not_interrupted
 from plait.working_copy.refs import Head, write_head, write_refs
 from plait.working_copy.stat_cache import StatCache
-from plait.working_copy.tree import verify_not_interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def commit_folder(
     """
     message = clean_message(new.message)
     with copy.changing():
-        verify_not_interrupted(copy)
+        verify_not_interrupted(copy.layout)
         refs, head = copy.read_refs(), copy.read_head()
         parent = refs.at(head)
         before = copy.get_version(parent)

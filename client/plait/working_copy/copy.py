@@ -9,22 +9,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plait.errors import InvalidInput, NotFound
 from plait.model import canonical
 from plait.model.commit import Commit
 from plait.model.ids import CommitId, ManifestId, ObjectId
-from plait.model.manifest import Manifest
 from plait.model.refs import HEAD
-from plait.model.revision import resolve_revision
 from plait.working_copy.graph import LocalGraph
 from plait.working_copy.layout import Layout, Remote, get_layout, read_remote
 from plait.working_copy.lock import locked
 from plait.working_copy.objects import ObjectFolder
 from plait.working_copy.refs import Head, Refs, read_head, read_refs
 
-EMPTY = Manifest(())
-"""What is checked out on a branch without commits."""
+if TYPE_CHECKING:
+    from plait.model.manifest import Manifest
+
+# Manifests and revisions are imported where they are used: the log, which people wait for, needs
+# neither, and they take as long to import as it takes to print.
 
 
 class WorkingCopy:
@@ -100,11 +102,17 @@ class WorkingCopy:
 
     def get_manifest(self, manifest: ManifestId) -> Manifest:
         """Return a manifest that is here, verified against its id."""
+        from plait.model.manifest import Manifest
+
         return Manifest.from_json(canonical.loads(self.objects.read(ObjectId(manifest))))
 
     def get_version(self, commit: CommitId | None) -> Manifest:
         """Return the files of a commit; none where there is no commit."""
-        return EMPTY if commit is None else self.get_manifest(self.get_commit(commit).manifest)
+        if commit is not None:
+            return self.get_manifest(self.get_commit(commit).manifest)
+        from plait.model.manifest import Manifest
+
+        return Manifest(())
 
     def resolve(self, revision: str) -> CommitId:
         """Return the commit that `revision` names.
@@ -115,6 +123,8 @@ class WorkingCopy:
         """
         if revision in {HEAD, "@"}:
             return self.get_head_commit()
+        from plait.model.revision import resolve_revision
+
         return resolve_revision(revision, _Revisions(self))
 
     def record(self, commit: Commit, manifest: Manifest) -> CommitId:

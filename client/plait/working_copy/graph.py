@@ -134,7 +134,7 @@ class LocalGraph:
     def _make_node(self, commit_id: CommitId, commit: Commit) -> Node:
         generation = 0
         for parent in commit.parents:
-            node = self._find_line(parent) or self._found.get(parent)
+            node = self._find(parent)
             if node is None:
                 raise NotFound(
                     "commit-not-found", f"The parent {parent[:12]} of {commit_id[:12]} is not here."

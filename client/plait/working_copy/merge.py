@@ -16,8 +16,9 @@ from plait.model.ids import CommitId
 from plait.model.manifest import Manifest
 from plait.working_copy.commit import Authorship
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.journal import Move
 from plait.working_copy.three_way import Merged
-from plait.working_copy.tree import Move, apply_move, plan_files
+from plait.working_copy.tree import apply_move, plan_files
 
 MOST_NAMED = 10
 

@@ -18,12 +18,13 @@ from plait.progress import NO_PROGRESS, Progress
 from plait.transport import Transport
 from plait.working_copy.commit import Authorship
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.divergence import count_commits
 from plait.working_copy.fetch import Fetched, fetch_locked
+from plait.working_copy.journal import Move
 from plait.working_copy.merge import MergeCommit, commit_merged, conflict, get_merged
 from plait.working_copy.refs import ORIGIN
-from plait.working_copy.status import count_commits
 from plait.working_copy.three_way import Side, merge_bases, merge_manifests
-from plait.working_copy.tree import Move, apply_move, finish_interrupted, plan_files
+from plait.working_copy.tree import apply_move, finish_interrupted, plan_files
 
 _ADVICE = (
     "Keep your files with --ours or take the remote's with --theirs (both lines stay in history), "

@@ -19,8 +19,8 @@ from plait.progress import NO_PROGRESS, Progress
 from plait.push import PushRequest, push_commits
 from plait.transport import Transport
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.divergence import count_commits
 from plait.working_copy.refs import ORIGIN, Refs, write_refs
-from plait.working_copy.status import count_commits
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from plait.model.commit import Commit, Origin, OriginKind
 from plait.model.ids import CommitId, abbreviate
 from plait.working_copy.commit import Authorship
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.journal import Move
 from plait.working_copy.merge import MergeCommit, commit_merged, conflict, get_merged
 from plait.working_copy.three_way import Side, merge_bases, merge_manifests
-from plait.working_copy.tree import Move, finish_interrupted
+from plait.working_copy.tree import finish_interrupted
 
 _ADVICE = (
     "Settle it by --ours (keep what is there now) or --theirs (go back to what was before that "

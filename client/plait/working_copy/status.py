@@ -12,24 +12,13 @@ from typing import Any
 
 from plait.describe import list_files
 from plait.errors import PlaitError
-from plait.model.commit_graph import Walk
 from plait.model.ids import CommitId
 from plait.model.paths import FilePath, is_pickle
-from plait.model.refs import RefName
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.divergence import Divergence, find_divergence
+from plait.working_copy.journal import Move, describe_interrupted, find_interrupted
 from plait.working_copy.refs import Head
 from plait.working_copy.stat_cache import StatCache
-from plait.working_copy.tree import Move, describe_interrupted, find_interrupted
-
-
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """How a branch stands to its upstream, in commits."""
-
-    upstream: RefName
-    """A branch of the remote."""
-    ahead: int
-    behind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +96,5 @@ def read_status(copy: WorkingCopy) -> Status:
         deleted=tuple(sorted(tracked.keys() - present.keys())),
         refused=tuple(path for path in present if is_pickle(path)),
         left_out=tuple(left_out),
-        interrupted=find_interrupted(copy),
+        interrupted=find_interrupted(copy.layout),
     )
-
-
-def find_divergence(copy: WorkingCopy, branch: RefName) -> Divergence | None:
-    """Return how a local branch stands to the remote's branch of its name, as last fetched."""
-    refs = copy.read_refs()
-    theirs = refs.remote_branches.get(branch)
-    if theirs is None:
-        return None
-    ours = refs.branches.get(branch)
-    if ours is None:
-        return Divergence(branch, 0, count_commits(copy, theirs, without=None))
-    return Divergence(
-        branch,
-        ahead=count_commits(copy, ours, without=theirs),
-        behind=count_commits(copy, theirs, without=ours),
-    )
-
-
-def count_commits(copy: WorkingCopy, tip: CommitId, *, without: CommitId | None) -> int:
-    """Return how many commits `tip` reaches that `without` does not."""
-    hidden = () if without is None else (without,)
-    return sum(1 for _ in Walk(copy.graph, (tip,), hidden=hidden))

@@ -12,8 +12,9 @@ from plait.model.commit_graph import is_ancestor
 from plait.model.ids import CommitId
 from plait.model.refs import RefName, parse_ref_name
 from plait.working_copy.copy import WorkingCopy
+from plait.working_copy.journal import Move
 from plait.working_copy.refs import ORIGIN, Head, parse_new_name
-from plait.working_copy.tree import Move, apply_move, finish_interrupted, plan_files
+from plait.working_copy.tree import apply_move, finish_interrupted, plan_files
 
 
 @dataclass(frozen=True, slots=True)

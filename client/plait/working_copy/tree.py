@@ -17,49 +17,19 @@ in the objects, and `finish_interrupted` takes the steps again, from (1) on.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from plait.errors import Conflict, InvalidInput
-from plait.model.ids import CommitId, ObjectId, parse_commit_id, parse_object_id
+from plait.errors import Conflict
 from plait.model.manifest import Manifest
-from plait.model.paths import FilePath, parse_path
-from plait.model.refs import RefName, parse_ref_name
+from plait.model.paths import FilePath
 from plait.working_copy.copy import WorkingCopy
-from plait.working_copy.refs import Head, format_head, parse_head, write_head, write_refs
+from plait.working_copy.journal import FileMove, Move, find_interrupted, write_journal
+from plait.working_copy.refs import write_head, write_refs
 from plait.working_copy.stat_cache import StatCache
-from plait.working_copy.state_files import damaged, read_json, storage_errors, write_json
+from plait.working_copy.state_files import storage_errors
 
 MOST_NAMED = 10
 """Files that an error names; it counts the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileMove:
-    """One file that differs between two versions."""
-
-    path: FilePath
-    old: ObjectId | None
-    """None: it was not there."""
-    new: ObjectId | None
-    """None: it goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A change of the folder and of the refs that belong to it."""
-
-    command: str
-    """The verb that asked for it, as `switch`."""
-    target: str
-    """What it was asked for, as people typed it."""
-    files: tuple[FileMove, ...]
-    head: Head
-    """HEAD afterwards."""
-    branches: Mapping[RefName, CommitId]
-    """Where local branches point afterwards; others stay."""
 
 
 def plan_files(old: Manifest, new: Manifest, *, everything: bool = False) -> tuple[FileMove, ...]:
@@ -85,7 +55,7 @@ def apply_move(copy: WorkingCopy, move: Move, *, discard_changes: bool = False) 
     prepared = {
         file.path: copy.objects.copy_out(file.new) for file in pending if file.new is not None
     }  # (2)
-    write_json(copy.layout.journal, _to_json(move))  # (3)
+    write_journal(copy.layout, move)  # (3)
     for file in pending:  # (4)
         if file.new is None:
             _remove(copy.root, file.path)
@@ -99,47 +69,16 @@ def apply_move(copy: WorkingCopy, move: Move, *, discard_changes: bool = False) 
     copy.layout.journal.unlink()
 
 
-def find_interrupted(copy: WorkingCopy) -> Move | None:
-    """Return the move that was interrupted in the middle, or None."""
-    document = read_json(copy.layout.journal)
-    if document is None:
-        return None
-    try:
-        return _from_json(document)
-    except (KeyError, TypeError, AttributeError, InvalidInput) as error:
-        raise damaged(copy.layout.journal, "is no journal") from error
-
-
 def finish_interrupted(copy: WorkingCopy, *, discard_changes: bool = False) -> Move | None:
     """Complete the move that was interrupted, and return it; the caller holds the lock.
 
     Raises:
         Conflict: `uncommitted-changes`, a file was changed since.
     """
-    move = find_interrupted(copy)
+    move = find_interrupted(copy.layout)
     if move is not None:
         apply_move(copy, move, discard_changes=discard_changes)
     return move
-
-
-def verify_not_interrupted(copy: WorkingCopy) -> None:
-    """Check that the files are those of one version, with changes.
-
-    Raises:
-        Conflict: `operation-interrupted`.
-    """
-    move = find_interrupted(copy)
-    if move is not None:
-        raise Conflict("operation-interrupted", describe_interrupted(move), command=move.command)
-
-
-def describe_interrupted(move: Move) -> str:
-    """Return what happened and what to do, for people."""
-    again = f"plait {move.command} {move.target}".strip()
-    return (
-        f"`{again}` was interrupted: some files are those of before, some those of after. Run it "
-        "again to complete it; nothing is lost."
-    )
 
 
 def _find_pending(copy: WorkingCopy, move: Move, *, discard_changes: bool) -> list[FileMove]:
@@ -241,33 +180,3 @@ def _place(root: Path, path: FilePath, temporary: Path) -> None:
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
         temporary.replace(target)
-
-
-def _to_json(move: Move) -> dict[str, Any]:
-    return {
-        "command": move.command,
-        "target": move.target,
-        "files": [[file.path, file.old, file.new] for file in move.files],
-        "head": format_head(move.head),
-        "branches": dict(move.branches),
-    }
-
-
-def _from_json(document: Any) -> Move:
-    return Move(
-        command=str(document["command"]),
-        target=str(document["target"]),
-        files=tuple(
-            FileMove(parse_path(path), _parse_digest(old), _parse_digest(new))
-            for path, old, new in document["files"]
-        ),
-        head=parse_head(document["head"]),
-        branches={
-            parse_ref_name(name): parse_commit_id(target)
-            for name, target in document["branches"].items()
-        },
-    )
-
-
-def _parse_digest(value: object) -> ObjectId | None:
-    return None if value is None else parse_object_id(value)

@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,30 +34,32 @@ class DataFolder:
         self.database_path = root / "registry.db"
         self._server_path = root / "server.json"
         self._key_path = root / "url-signing.key"
+        self._lock_path = root / "lock"
 
     def make(self) -> None:
         """Make the folder, for its owner alone; it may be there already.
 
         Raises:
-            Unavailable: it cannot be made.
+            Unavailable: it cannot be made, or not be written to.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise Unavailable(
                 "unavailable",
-                f"The data folder {self.root} cannot be made ({error.strerror}): choose another "
-                "one with --data.",
+                f"The data folder {self.root} cannot be made or written to ({error.strerror}): "
+                "choose another one with --data.",
             ) from error
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Generator[None]:
         """Hold the folder for this process; the lock goes with the process, however it ends.
 
         Raises:
             Unavailable: `busy`, another process holds it.
         """
-        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

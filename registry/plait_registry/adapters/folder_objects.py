@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from plait.model.ids import ObjectId, abbreviate, hash_bytes, parse_object_id
 from plait_registry.domain.ports import ObjectStore
 
 PIECE_SIZE = 1024 * 1024
+_NEW = "new-"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def translated_disk_errors() -> Iterator[None]:
+def translated_disk_errors() -> Generator[None]:
     """Turn what the operating system says into errors of plait."""
     try:
         yield
@@ -60,10 +61,16 @@ class FolderObjects(ObjectStore):
         self._objects = root / "objects" / "sha256"
 
     def prepare(self) -> None:
-        """Make the folders; they may be there already."""
+        """Make the folders, and remove whole objects that a crash left half written.
+
+        Call it before the first request: one process serves a folder, so they are nobody's. Parts
+        of larger objects stay, since their upload goes on.
+        """
         with translated_disk_errors():
             for folder in (self.incoming, self._objects):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for leftover in self.incoming.glob(f"{_NEW}*"):
+                leftover.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise `Unavailable` if the folders are away or cannot be written to."""
@@ -165,7 +172,7 @@ class IncomingFile:
 
     def __init__(self, store: FolderObjects) -> None:
         self._store = store
-        self._path = store.incoming / f"new-{secrets.token_hex(16)}"
+        self._path = store.incoming / f"{_NEW}{secrets.token_hex(16)}"
         self._position = 0
         with translated_disk_errors():
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

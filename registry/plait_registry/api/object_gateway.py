@@ -7,15 +7,15 @@ Answers as an object store in the cloud does, so that a client needs to know onl
 
 A body passes through in pieces of about 1 MiB: one is hashed and written in a worker thread while
 the next one is gathered. Nothing else is ever in memory, and a sender that is faster than the disk
-is slowed down by TCP. This is ASGI without a framework; see
-docs/decisions/0013 for why it is asynchronous.
+is slowed down by TCP. This is ASGI without a framework; docs/decisions/0013 says why it is
+asynchronous.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,18 +108,19 @@ class ObjectGateway:
 
     async def _put(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> None:
         upload = await run_sync(self.objects.open_upload, scope["path"], _query(scope), headers)
-        writer = _Writer(upload)
+        thread = _Thread()
         try:
             length = headers.get("content-length")
             if length is not None and length != str(upload.size):
                 raise _wrong_size(upload.size)
-            await _receive_into(writer, upload.size, receive)
-            await run_sync(upload.finish)
+            await _receive_into(upload, thread, receive)
+            await thread.start(upload.finish)
+            await thread.drain()
         finally:
-            # Also where the server stops in the middle.
-            with anyio.CancelScope(shield=True):
-                await writer.settle()
-                await run_sync(upload.close)
+            # No file is closed under the thread's hands, also where the server stops in the middle.
+            # Closing needs no thread: one that stops would not wait for it.
+            await thread.settle()
+            upload.close()
 
     async def _get(
         self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send
@@ -141,32 +142,35 @@ class ObjectGateway:
             reading.close()
 
 
-class _Writer:
-    """Writes one piece in a worker thread while the next one is gathered."""
+class _Thread:
+    """Does one thing at a time in a worker thread, while the event loop goes on."""
 
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
+    def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, chunks: list[bytes]) -> None:
-        """Begin to write, once what was begun before has been written."""
+    async def start(self, work: Callable[..., None], *arguments: object) -> None:
+        """Begin something, once what was begun before is done."""
         await self.drain()
-        self._task = asyncio.create_task(run_sync(self._upload.write, chunks))
+        self._task = asyncio.create_task(run_sync(work, *arguments))
 
     async def drain(self) -> None:
-        """Wait until all is written."""
+        """Wait until all is done; raises what was raised."""
+        await self.settle()
         task, self._task = self._task, None
         if task is not None:
-            await task
+            task.result()
 
     async def settle(self) -> None:
-        """Wait until nothing is being written any more, however that went."""
+        """Wait until the thread is idle, however its work went."""
         if self._task is not None:
+            # To await the task itself would hand it a cancellation, which a thread cannot obey.
             await asyncio.wait([self._task])
+            # Looked at here, since an earlier failure may keep `drain` from being called.
+            self._task.exception()
 
 
-async def _receive_into(writer: _Writer, size: int, receive: Receive) -> None:
-    """Write a body of `size` bytes; stop reading as soon as it is longer."""
+async def _receive_into(upload: Upload, thread: _Thread, receive: Receive) -> None:
+    """Write a body; stop reading as soon as it is longer than it may be."""
     chunks: list[bytes] = []
     held = seen = 0
     more = True
@@ -179,13 +183,12 @@ async def _receive_into(writer: _Writer, size: int, receive: Receive) -> None:
         chunks.append(body)
         held += len(body)
         seen += len(body)
-        if seen > size:
-            raise _wrong_size(size)
+        if seen > upload.size:
+            raise _wrong_size(upload.size)
         if held >= PIECE_SIZE:
-            await writer.write(chunks)
+            await thread.start(upload.write, chunks)
             chunks, held = [], 0
-    await writer.write(chunks)
-    await writer.drain()
+    await thread.start(upload.write, chunks)
 
 
 async def _send_body(reading: Reading, start: int, stop: int, send: Send) -> None:

@@ -97,6 +97,14 @@ def test_crossing_merges_have_two_merge_bases() -> None:
     assert bases(History([[], [0], [0], [1, 2], [2, 1]]), 3, 4) == [1, 2]
 
 
+def test_search_for_merge_bases_stops_where_only_their_ancestors_are_left() -> None:
+    history = History(
+        [*([[number - 1] if number else [] for number in range(1_000)]), [999], [999]]
+    )
+    assert bases(history, 1_000, 1_001) == [999]
+    assert history.loads < 10
+
+
 def test_unrelated_histories_have_no_merge_base() -> None:
     history = History([[], [], [0], [1]])
     assert bases(history, 2, 3) == []
