@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from plait.errors import InvalidInput
+from plait.errors import InvalidInput, TooLarge
 from plait.model.adapter import FILE_NAME, LARGEST_CONFIG, AdapterConfig, parse_adapter_config
 from plait.model.commit import Base
 from plait.model.digesting import FileDigester
@@ -221,7 +221,21 @@ def digest_source(
 
     Raises:
         InvalidInput: `file-changed`, it is not the file of `stamp`; or it is malformed.
+        TooLarge: its header is larger than allowed.
     """
+    try:
+        return _digest(path, source, stamp, stop=stop, progress=progress)
+    except (InvalidInput, TooLarge) as error:
+        if "path" in error.details:
+            raise
+        # The rules of a format know bytes alone; people have to know which file it is.
+        details = {**error.details, "path": path}
+        raise type(error)(error.kind, f"{path}: {error.message}", **details) from error
+
+
+def _digest(
+    path: FilePath, source: Path, stamp: FileStamp, *, stop: StopSign, progress: Progress
+) -> File:
     descriptor = open_regular(path, source)
     try:
         digester = FileDigester(path, stamp.size)

@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from plait import wire
@@ -234,23 +236,27 @@ def plan_segments(source: wire.FileSource, pieces: Sequence[Piece]) -> list[Segm
 
     Two ranges of one object share a request while at least half of what it fetches is wanted.
     """
+    starts = list(accumulate((extent.size for extent in source.extents), initial=0))
     wanted = sorted(
-        (part for piece in pieces for part in _locate(source, piece)),
+        (part for piece in pieces for part in _locate(source.extents, starts, piece)),
         key=lambda item: (item[0], item[1].begin),
     )
     segments: list[Segment] = []
     parts: list[Piece] = []
     current = -1
+    useful = 0
     for number, part in wanted:
-        joined = [*parts, part]
-        span = part.end - joined[0].begin
-        useful = sum(item.end - item.begin for item in joined)
-        overlaps = bool(parts) and part.begin < parts[-1].end
-        if parts and (number != current or overlaps or span > SEGMENT_SIZE or span > 2 * useful):
-            segments.append(_segment(current, parts))
-            parts = []
+        size = part.end - part.begin
+        if parts:
+            span = part.end - parts[0].begin
+            overlaps = part.begin < parts[-1].end
+            is_sparse = span > 2 * (useful + size)
+            if number != current or overlaps or span > SEGMENT_SIZE or is_sparse:
+                segments.append(_segment(current, parts))
+                parts, useful = [], 0
         current = number
         parts.append(part)
+        useful += size
     if parts:
         segments.append(_segment(current, parts))
     return segments
@@ -260,21 +266,27 @@ def _segment(number: int, parts: list[Piece]) -> Segment:
     return Segment(number, parts[0].begin, parts[-1].end, tuple(parts))
 
 
-def _locate(source: wire.FileSource, piece: Piece) -> Iterator[tuple[int, Piece]]:
-    """Yield the object and the range of it for each stored part of `piece`, of bounded size."""
-    position = 0
-    for extent in source.extents:
+def _locate(
+    extents: Sequence[wire.Extent], starts: Sequence[int], piece: Piece
+) -> Iterator[tuple[int, Piece]]:
+    """Yield the object and the range of it for each stored part of `piece`, of bounded size.
+
+    `starts` says where each extent begins in the file, and then where the file ends.
+    """
+    if piece.end > starts[-1]:
+        raise Unavailable(
+            "registry-misbehaved", "The registry says where only a part of a file is."
+        )
+    first = max(0, bisect_right(starts, piece.begin) - 1)
+    for extent, position in zip(extents[first:], starts[first:], strict=False):
+        if position >= piece.end:
+            return
         begin, end = max(piece.begin, position), min(piece.end, position + extent.size)
         while begin < end:
             cut = min(end, begin + SEGMENT_SIZE)
             offset = extent.offset + begin - position
             yield extent.object, Piece(offset, offset + cut - begin, piece.at + begin - piece.begin)
             begin = cut
-        position += extent.size
-    if position < piece.end:
-        raise Unavailable(
-            "registry-misbehaved", "The registry says where only a part of a file is."
-        )
 
 
 def _select(segment: Segment, position: int, data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -31,6 +31,10 @@ class PlaitError(Exception):
         self.message = message
         self.details = details
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process hands its error to the one that waits for it.
+        return _rebuild, (type(self), self.kind, self.message, self.details)
+
     def to_json(self) -> dict[str, Any]:
         """Return the body of the HTTP answer."""
         return {"error": {"kind": self.kind, "message": self.message, "details": self.details}}
@@ -151,6 +155,12 @@ CLASS_OF_KIND: dict[str, type[PlaitError]] = {
     "busy": Unavailable,
     "internal": Internal,
 }
+
+
+def _rebuild(
+    error: type[PlaitError], kind: str, message: str, details: dict[str, Any]
+) -> PlaitError:
+    return error(kind, message, **details)
 
 
 def error_from_json(body: object, *, fallback: type[PlaitError]) -> PlaitError:

@@ -1,7 +1,7 @@
 """The transport over HTTP: retries, errors, and what may be said to whom.
 
 - Repeated with growing, random pauses: what was lost on the way or met a busy server (429, 502,
-  503, 504, whose Retry-After is honoured), if doing it twice does no harm.
+  503, 504, whose Retry-After is honoured), if doing it twice does no harm; never a full disk.
 - Redirects are not followed: a token or a body must not end up where nobody meant it to go.
 - An error names the server and the path, never a query: that is where signatures are.
 """
@@ -204,7 +204,7 @@ class HttpTransport:
             try:
                 return attempt()
             except _Refused as refused:
-                if number == attempts or refused.status not in BUSY:
+                if number == attempts or not refused.is_passing:
                     raise refused.error from None
                 wait = refused.retry_after
             except ConnectionLost as error:
@@ -220,7 +220,8 @@ class _Refused(Exception):
     def __init__(self, error: PlaitError, exchange: Exchange) -> None:
         super().__init__(error.message)
         self.error = error
-        self.status = exchange.response.status
+        # A disk gets no room by itself: whoever waits for that should know what for.
+        self.is_passing = exchange.response.status in BUSY and error.kind != "disk-full"
         text = exchange.response.getheader("Retry-After", "")
         self.retry_after = float(text) if text.isascii() and text.isdigit() else 0.0
 

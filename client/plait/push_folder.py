@@ -18,7 +18,7 @@ from plait.describe import Description, describe_folder, find_base, verify_adapt
 from plait.errors import AlreadyExists, Conflict, NotFound
 from plait.lookup import load_refs, resolve
 from plait.model.address import RepositoryName
-from plait.model.commit import Base, Commit, Origin, OriginKind, Person
+from plait.model.commit import Base, Commit, Origin, OriginKind, Person, clean_message
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import DEFAULT_BRANCH, RefKind, RefName, RefUpdate
 from plait.progress import NO_PROGRESS, Progress
@@ -81,6 +81,7 @@ def push_folder(
         NotFound: the repository is not there, and `create` is off.
         Conflict: somebody else moved the branch meanwhile; nothing was published.
     """
+    message = clean_message(wish.message)
     # (1) describe.
     description = describe_folder(wish.folder, progress=progress)
     verify_adapter_folder(description)
@@ -102,7 +103,7 @@ def push_folder(
         parents=() if head is None else (head,),
         author=wish.author,
         time=wish.time,
-        message=wish.message,
+        message=message,
         base=base,
         origin=wish.origin,
     )

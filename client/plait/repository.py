@@ -183,16 +183,26 @@ class Repository:
         """
         return self._create_ref(RefKind.TAG, name, revision)
 
-    def delete_ref(self, name: str, *, expected: CommitId | None = None) -> Ref:
+    def delete_ref(
+        self, name: str, *, kind: str | None = None, expected: CommitId | None = None
+    ) -> Ref:
         """Delete a branch or tag and return what it was; the name of a tag is retired for good.
 
-        `expected` is where it must point; None: wherever it points when this is called.
+        `kind` is what it must be, `branch` or `tag`. `expected` is where it must point; None:
+        wherever it points when this is called.
 
         Raises:
             Conflict: it points elsewhere.
-            NotFound: `ref-not-found`.
+            NotFound: `ref-not-found`, also where the name is of the other kind.
         """
         ref = self._find_ref(name)
+        if kind is not None and ref.kind is not RefKind(kind):
+            raise NotFound(
+                "ref-not-found",
+                f"{name!r} is a {ref.kind} of {self.name}, no {kind}: nothing was deleted. `plait "
+                f"{ref.kind} -d {self.name} {name}` deletes it.",
+                name=name,
+            )
         path = self._path(f"/refs/{ref.kind.value}/{quote(ref.name)}")
         self._transport.call("DELETE", path, query={"expected": expected or ref.target})
         return ref

@@ -57,7 +57,9 @@ def open_data_folder(settings: Settings) -> DataFolder:
 
 def open_database(settings: Settings, folder: DataFolder) -> SqlDatabase:
     """Return the database that the settings name."""
-    url = settings.database_url or f"sqlite:///{folder.database_path.absolute()}"
+    url = settings.database_url
+    if not url:
+        return SqlDatabase.in_file(folder.database_path)
     if not url.startswith("sqlite"):
         raise InvalidInput(
             "usage", "PLAIT_DATABASE_URL: this version keeps its records in SQLite only."

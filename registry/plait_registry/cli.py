@@ -30,12 +30,14 @@ examples:
   plait-registry token                          where the administrator's token is
   plait-registry token rotate                   replace it; running servers take the new one
 
-Every flag can be set by a variable as well, as PLAIT_DATA for --data; see docs/configuration.md.
+Flags can be set by variables as well, as PLAIT_DATA for --data; see docs/configuration.md.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and end the process."""
+    # Also in a data folder that others may enter, the database is nobody else's to read.
+    os.umask(0o077)
     sys.exit(run(arguments))
 
 
@@ -82,10 +84,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _read_settings(options: argparse.Namespace) -> Settings:
-    from plait_registry.settings import read_settings
+    from plait_registry.settings import FLAGS, read_settings
 
-    names = ("DATA", "HOST", "PORT", "BEHIND_TLS", "LOG_LEVEL")
-    return read_settings({name: getattr(options, name.lower(), None) for name in names})
+    return read_settings({name: getattr(options, name.lower(), None) for name in FLAGS})
 
 
 def _open_data_folder(settings: Settings) -> DataFolder:

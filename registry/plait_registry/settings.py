@@ -17,6 +17,8 @@ from plait.errors import InvalidInput
 
 DEFAULT_PORT = 8420
 DEFAULT_LARGEST_REQUEST = 64 * 1024 * 1024
+FLAGS = ("DATA", "HOST", "PORT", "BEHIND_TLS", "LOG_LEVEL")
+"""The settings that have a flag as well."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -125,5 +127,5 @@ def is_loopback(host: str) -> bool:
 
 
 def _refuse(name: str, text: str, expected: str) -> InvalidInput:
-    flag = "--" + name.lower().replace("_", "-")
-    return InvalidInput("usage", f"{text!r:.80} as {flag} (PLAIT_{name}): {expected}.")
+    flag = f"--{name.lower().replace('_', '-')} or " if name in FLAGS else ""
+    return InvalidInput("usage", f"{text!r:.80} as {flag}PLAIT_{name}: {expected}.")

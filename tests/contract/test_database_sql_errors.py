@@ -130,7 +130,7 @@ def test_two_databases_on_one_file_let_one_of_eight_threads_win(sqlite: SqlDatab
 
 def test_process_that_is_killed_while_it_writes_leaves_nothing(sqlite: SqlDatabase) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW_WRITER, sqlite._url], stdout=subprocess.PIPE
+        [sys.executable, "-c", SLOW_WRITER, str(sqlite._url)], stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"

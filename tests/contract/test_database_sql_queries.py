@@ -28,9 +28,9 @@ from plait.model.address import RepositoryName
 from plait.model.commit_graph import Walk, find_merge_bases
 from plait.model.ids import CommitId
 from plait.model.refs import RefName
-from plait_registry.adapters.sql import ancestry, commits, files, refs, repositories
+from plait_registry.adapters.sql import ancestry, commits, files, refs, repositories, tables
 from plait_registry.adapters.sql.database import SqlDatabase, SqlRecords
-from plait_registry.adapters.sql.dialect import batches
+from plait_registry.adapters.sql.dialect import _insert_or_ignore, batches
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import (
     Extent,
@@ -146,13 +146,14 @@ def count_queries(database: SqlDatabase, line: list[CommitId], name: str) -> tup
     counts = []
     with database.read() as records:
         repository = records.repositories.get(RepositoryName.parse(name))
-        source = RecordsSource(records, repository)
         with recorded(database) as queries:
-            page = [node.id for node in islice(Walk(source, [line[-1]]), 100)]
+            log_source = RecordsSource(records, repository, depth=100)
+            page = [node.id for node in islice(Walk(log_source, [line[-1]]), 100)]
             rows = records.commits.load(repository.id, page)
             records.commits.load_notes(repository.id, page)
         assert len(rows) == 100
         counts.append(len(queries))
+        source = RecordsSource(records, repository)
         with recorded(database) as queries:
             assert source.find_ancestor(line[-1], 50) is not None
         counts.append(len(queries))
@@ -220,6 +221,12 @@ def test_queries_can_be_written_for_postgresql(module: ModuleType) -> None:
     assert statements
     for statement in statements:
         assert "SELECT" in str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+
+
+def test_insert_of_new_rows_can_be_written_for_postgresql() -> None:
+    statement = _insert_or_ignore("postgresql", tables.objects)
+    text = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    assert text.endswith("ON CONFLICT DO NOTHING")
 
 
 def test_batches_hold_everything_once_and_are_not_too_long() -> None:

@@ -105,6 +105,25 @@ def test_sender_that_stalled_cannot_write_into_the_finished_object(
     assert read(objects) == LARGE
 
 
+def test_object_that_turned_out_wrong_can_be_sent_anew_while_a_sender_stalls(
+    objects: FolderObjects, transfers: FolderTransfers
+) -> None:
+    handle = transfers.begin_upload(OBJECT, len(LARGE))
+    parts = sign(transfers, handle)
+    stalled = open_part(transfers, parts[0], LARGE[: parts[0].size])
+    for part in parts:
+        send_part(transfers, part)
+    transfers.finish_upload(OBJECT, len(LARGE), handle)
+    objects.delete(OBJECT)
+    for part in sign(transfers, handle):
+        send_part(transfers, part)
+    transfers.finish_upload(OBJECT, len(LARGE), handle)
+    with pytest.raises(AlreadyExists):
+        stalled.write([b"other"])
+    stalled.close()
+    assert read(objects) == LARGE
+
+
 def test_sender_that_stalled_cannot_change_a_part_that_arrived(
     objects: FolderObjects, transfers: FolderTransfers
 ) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from e2e.programs import Client, Registry, Transcript
 
 MakeClient = Callable[..., Client]
@@ -30,10 +31,10 @@ def transcript() -> Transcript:
 def nothing_secret_is_printed(transcript: Transcript) -> Iterator[None]:
     """Fail the test in which a token or a signature was printed, or a program lost its head."""
     yield
-    leaks, traces = transcript.find_leaks(), transcript.find_traces()
+    leaks, faults = transcript.find_leaks(), transcript.find_faults()
     transcript.texts.clear()
     assert leaks == []
-    assert traces == []
+    assert faults == []
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def registry(
     yield running
     assert running.stop() == 0
     assert transcript.find_leaks() == []
-    assert transcript.find_traces() == []
+    assert transcript.find_faults() == []
 
 
 @pytest.fixture

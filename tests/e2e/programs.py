@@ -24,7 +24,7 @@ STOP_LIMIT = 20.0
 
 _LISTENING = re.compile(r"listening on (http://[^\s/]+:(\d+))")
 _SIGNATURE = re.compile(r"signature=[0-9A-Za-z%+/_-]{16,}", re.IGNORECASE)
-_MAIN_THREAD_TRACE = "Traceback (most recent call last)"
+_FAULTS = ("Traceback (most recent call last)", "This is a bug in plait")
 
 
 @dataclass
@@ -48,10 +48,12 @@ class Transcript:
             if _SIGNATURE.search(line) or any(secret in line for secret in self.secrets)
         ]
 
-    def find_traces(self) -> list[str]:
-        """Return every output with a Python stack in it: plait failed without foreseeing it."""
+    def find_faults(self) -> list[str]:
+        """Return every output that tells of a failure which plait did not foresee."""
         return [
-            f"{source}: {text[-2000:]}" for source, text in self.texts if _MAIN_THREAD_TRACE in text
+            f"{source}: {text[-2000:]}"
+            for source, text in self.texts
+            if any(fault in text for fault in _FAULTS)
         ]
 
 
@@ -80,11 +82,6 @@ class Registry:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.url = ""
-
-    @property
-    def pid(self) -> int:
-        """The running process."""
-        return self._running().pid
 
     @property
     def token(self) -> str:
@@ -130,10 +127,6 @@ class Registry:
         status = process.wait(STOP_LIMIT)
         self._close()
         return status
-
-    def terminate(self) -> None:
-        """Ask the program to end, without waiting for it."""
-        self._running().send_signal(signal.SIGTERM)
 
     def restart(self) -> Registry:
         """Kill and start on the same data and port."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from e2e.made_adapters import BASE, CONFIG, WEIGHTS, MadeTensor, lora_tensors, serialize
-
 from plait import wire
 from plait.model import canonical
 from plait.model.digesting import digest_file

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+
 from e2e.made_adapters import (
     CONFIG,
     MIB,
@@ -19,7 +20,6 @@ from e2e.made_adapters import (
 )
 from e2e.programs import Registry
 from e2e.raw_push import CONFIG_BYTES, Document, RawVersion, push_raw, weights_of
-
 from plait import wire
 from plait.errors import Integrity, PermissionDenied, PlaitError, Unauthenticated
 from plait.http_transport import HttpTransport

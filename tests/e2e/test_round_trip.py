@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e.made_adapters import WEIGHTS, lora_tensors, write_adapter
 from e2e.programs import Client, digest_tree
 

@@ -44,6 +44,18 @@ def error_of(answer: httpx.Response) -> PlaitError:
     return error
 
 
+@pytest.mark.parametrize(
+    "head", [b"X-Endless: ", b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Endless: "]
+)
+def test_headers_that_never_end_are_cut_off(registry: Running, head: bytes) -> None:
+    address = urlsplit(registry.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(b"POST /api/v1 HTTP/1.1\r\nHost: x\r\n" + head)
+        # A reset connection or a broken pipe: which one, is the system's choice.
+        with pytest.raises(ConnectionError):
+            connection.sendall(b"a" * 64_000_000)
+
+
 # --- token ---
 
 

@@ -98,6 +98,15 @@ def test_secrets_are_for_their_owner_alone_and_stay_the_same(tmp_path: Path) -> 
         assert not (data / name).exists() or mode_of(data / name) == 0o600
 
 
+def test_database_in_a_folder_that_others_may_enter_is_for_its_owner_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with started("--data", str(tmp_path)):
+        found = {path.name: mode_of(path) for path in tmp_path.iterdir()}
+    open_to_others = {name for name, mode in found.items() if mode & 0o077}
+    assert {"registry.db", "objects"} <= found.keys()
+    assert open_to_others == set()
+
+
 def test_default_folder_is_below_the_current_one(tmp_path: Path) -> None:
     with started(cwd=tmp_path) as (process, _):
         assert (tmp_path / "plait-data" / "admin.token").exists()

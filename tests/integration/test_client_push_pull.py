@@ -30,6 +30,7 @@ from plait.model.refs import RefKind
 from plait.partial import METADATA_KEY
 from plait.registry import Registry
 from plait.repository import PushOptions, Repository
+from reference.pulling_processes import kill_in_the_middle, pull_in_a_process
 from reference.safetensors_writer import write
 
 WEIGHTS = "adapter_model.safetensors"
@@ -290,33 +291,6 @@ def test_wrong_token_is_told(registry: Registry, repository: Repository, tmp_pat
 @pytest.fixture
 def server_address(registry_server: Any) -> tuple[str, str]:
     return registry_server.url, registry_server.token
-
-
-def pull_in_a_process(url: str, token: str, cache: str, name: str) -> str:
-    with plait.connect(url, token=token, cache_dir=cache) as registry:
-        return str(registry.repository(name).pull(verify=True).path)
-
-
-def kill_in_the_middle(url: str, token: str, cache: str, name: str) -> None:
-    """Pull in small ranges and die without a word when half of the bytes are there."""
-
-    class Dies:
-        def __init__(self) -> None:
-            self.left = 0
-
-        def total(self, size: int, *, what: str) -> None:
-            self.left = size // 2
-
-        def advance(self, size: int) -> None:
-            self.left -= size
-            if self.left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        def finish(self) -> None: ...
-
-    downloads.SEGMENT_SIZE = 8192
-    with plait.connect(url, token=token, cache_dir=cache) as registry:
-        registry.repository(name).pull(progress=Dies())
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 import plait
 from plait.cache import Cache
-from plait.errors import Unavailable
+from plait.errors import InvalidInput, Unavailable
 from plait.http_transport import HttpOptions, HttpTransport, Retries
 from plait.integrations.pickles import convert_pickles
 from plait.model.commit import Person
@@ -116,7 +116,7 @@ def test_failed_push_warns_and_the_training_goes_on(micro_data: Path, tmp_path: 
 
     with (
         connect_to_nobody(tmp_path) as nowhere,
-        pytest.warns(UserWarning, match="was not pushed to a/b: Cannot reach.*plait push"),
+        pytest.warns(UserWarning, match="a/b: Cannot reach.*plait push .* -m 'Training step"),
     ):
         train(micro_data, tmp_path / "run", PlaitCallback("a/b", registry=nowhere))
     assert (tmp_path / "run" / "checkpoint-6" / "adapter_model.safetensors").exists()
@@ -129,6 +129,16 @@ def test_failed_push_ends_a_strict_run(micro_data: Path, tmp_path: Path) -> None
         callback = PlaitCallback("a/b", registry=nowhere, options=CallbackOptions(strict=True))
         with pytest.raises(Unavailable):
             train(micro_data, tmp_path / "run", callback)
+
+
+@pytest.mark.parametrize("message", ["run {name}", "{", "{0}", "{step.x}", "{step:q}"])
+def test_message_that_cannot_be_filled_in_is_refused_before_the_training(
+    message: str, tmp_path: Path
+) -> None:
+    from plait.integrations.transformers import CallbackOptions, PlaitCallback
+
+    with connect_to_nobody(tmp_path) as nowhere, pytest.raises(InvalidInput, match="braces"):
+        PlaitCallback("a/b", registry=nowhere, options=CallbackOptions(message=message))
 
 
 def test_metrics_are_the_newest_finite_figures() -> None:

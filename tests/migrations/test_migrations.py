@@ -1,6 +1,7 @@
 """The schema goes up and down, and is what the code believes it to be."""
 
 import io
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def test_migrating_twice_changes_nothing(database: SqlDatabase) -> None:
 
 
 def test_processes_that_migrate_at_once_all_succeed(database: SqlDatabase) -> None:
-    command_line = [sys.executable, "-c", MIGRATE, database._url]
+    command_line = [sys.executable, "-c", MIGRATE, str(database._url)]
     pipe = subprocess.PIPE
     processes = [
         subprocess.Popen(command_line, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(3)
@@ -128,6 +129,23 @@ def test_processes_that_migrate_at_once_all_succeed(database: SqlDatabase) -> No
     outcomes = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
     assert outcomes == [(b"", 0)] * 3
     assert database.schema_revision() == head()
+
+
+def test_new_file_that_others_hold_is_waited_for_then_reported_as_busy(
+    database: SqlDatabase,
+) -> None:
+    file = database._engine.url.database or ""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE held (id)")
+        # A reader is enough to stand in the way of WAL, and SQLite does not wait for it by itself.
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM held").fetchall()
+        with pytest.raises(Unavailable) as caught:
+            SqlDatabase(database._url, wait_s=0.1).migrate()
+        assert caught.value.kind == "busy"
+        other.execute("ROLLBACK")
+        other.execute("DROP TABLE held")
+    database.migrate()
 
 
 def test_migration_that_fails_leaves_no_trace(

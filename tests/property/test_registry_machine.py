@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from e2e.made_adapters import CONFIG, WEIGHTS, MadeTensor, random_tensor, serialize
-from e2e.programs import Registry, Transcript
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,9 +23,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from reference.registry_drivers import Driver, HttpDriver, ServiceDriver
-from reference.registry_model import ModelCommit, ModelUpdate, Refused, RegistryModel
 
+from e2e.made_adapters import CONFIG, WEIGHTS, MadeTensor, random_tensor, serialize
+from e2e.programs import Registry, Transcript
 from plait import wire
 from plait.errors import PlaitError
 from plait.http_transport import HttpTransport
@@ -37,6 +35,8 @@ from plait.model.digesting import digest_file
 from plait.model.ids import CommitId, hash_bytes
 from plait.model.manifest import Manifest
 from plait.model.paths import FilePath
+from reference.registry_drivers import Driver, HttpDriver, ServiceDriver
+from reference.registry_model import ModelCommit, ModelUpdate, Refused, RegistryModel
 
 Files = tuple[tuple[str, bytes], ...]
 """Path and bytes of each file, sorted."""

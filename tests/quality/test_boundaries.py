@@ -36,9 +36,18 @@ def find_uses(*attributes: str) -> Iterator[tuple[str, str]]:
     """Yield where the programs use one of the dotted names, as (path:line, name)."""
     for folder in ("client/plait", "registry/plait_registry"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Attribute) and ast.unparse(node) in attributes:
-                    yield f"{path.relative_to(ROOT)}:{node.lineno}", ast.unparse(node)
+            for line, name in find_names(path.read_text("utf-8")):
+                if name in attributes:
+                    yield f"{path.relative_to(ROOT)}:{line}", name
+
+
+def find_names(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the dotted names that a module uses, or imports from another, with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 @pytest.mark.parametrize("module", ["plait", "plait.model", "plait.errors", "plait.cli.main"])
@@ -50,8 +59,27 @@ def test_the_check_for_heavy_imports_sees_them() -> None:
     assert "numpy" in find_loaded_by("import numpy")
 
 
+# Ways to ask for the environment without naming it are on the list as well.
+ENVIRONMENT = (
+    "getpass.getuser",
+    "os.environ",
+    "os.environb",
+    "os.getenv",
+    "os.path.expanduser",
+    "os.path.expandvars",
+    "urllib.request.getproxies",
+)
+
+
+@pytest.mark.parametrize(
+    "source", ["import os\nos.environ['X']", "from os import environ as settings"]
+)
+def test_the_check_for_the_environment_sees_every_form(source: str) -> None:
+    assert "os.environ" in {name for _, name in find_names(source)}
+
+
 def test_only_the_command_line_and_the_settings_read_the_environment() -> None:
-    uses = find_uses("os.environ", "os.getenv", "os.environb")
+    uses = find_uses(*ENVIRONMENT)
     assert [use for use in uses if not use[0].startswith(MAY_READ_ENVIRONMENT)] == []
 
 

@@ -51,11 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> None:
     """List, make, rename or delete."""
     names = arguments.names
-    if find_repository(context, names, local=1 if arguments.delete else 2) is not None:
+    is_deleting = arguments.delete or arguments.force_delete
+    if find_repository(context, names, local=1 if is_deleting else 2) is not None:
         _run_remote(arguments, context)
         return
     copy = context.get_copy()
-    if arguments.delete or arguments.force_delete:
+    if is_deleting:
         _delete(arguments, context, copy)
     elif arguments.move:
         _rename(arguments, context, copy)
@@ -117,16 +118,15 @@ def _list(arguments: argparse.Namespace, context: Context, copy: WorkingCopy) ->
 
 
 def _delete(arguments: argparse.Namespace, context: Context, copy: WorkingCopy) -> None:
-    require(bool(arguments.names), "Say which branch to delete.")
+    require(arguments.names, "Say which branch to delete.")
+    deleted = []
     for name in arguments.names:
         target = delete_branch(copy, name, force=arguments.force_delete)
-        tell(
-            arguments,
-            context,
-            f"Deleted branch {name} (it was at {abbreviate(target)})",
-            name=name,
-            commit=target,
-        )
+        deleted.append({"name": name, "commit": target})
+        if not arguments.json:
+            context.terminal.print(f"Deleted branch {name} (it was at {abbreviate(target)})")
+    if arguments.json:
+        context.terminal.json({"deleted": deleted})
 
 
 def _rename(arguments: argparse.Namespace, context: Context, copy: WorkingCopy) -> None:
@@ -141,7 +141,7 @@ def _run_remote(arguments: argparse.Namespace, context: Context) -> None:
     repository = context.open_repository(RepositoryName.parse(first), arguments.url)
     if arguments.delete or arguments.force_delete:
         require(len(names) == 1, "Say which branch to delete: plait branch -d NS/NAME NAME.")
-        ref = repository.delete_ref(names[0])
+        ref = repository.delete_ref(names[0], kind="branch")
         tell(
             arguments,
             context,

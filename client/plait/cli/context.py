@@ -52,9 +52,17 @@ class Context:
             self._configuration = from_environment(self._environ, folder=self.folder)
         return self._configuration
 
+    def close(self) -> None:
+        """Close what was opened."""
+        for transport in self._transports.values():
+            transport.close()
+        self._transports.clear()
+
     def path(self, text: str) -> Path:
         """Return a path that was typed, relative to where the command was started."""
-        return self.folder / Path(text).expanduser()
+        path = self.folder / Path(text).expanduser()
+        # Only without `..` do the parents of a path say what it lies in.
+        return path.resolve() if ".." in path.parts else path
 
     def find_copy(self) -> WorkingCopy | None:
         """Open the working copy that the folder lies in, or return None."""
@@ -74,7 +82,7 @@ class Context:
         return parse_url(url)
 
     def open_transport(self, url: str | None = None) -> HttpTransport:
-        """Return the transport to a registry, which lives as long as the process."""
+        """Return the transport to a registry, which lives as long as the command."""
         from plait.registry import open_transport
 
         address = self.open_url(url)

@@ -15,14 +15,16 @@ from plait.working_copy.fetch import Fetched, RefChange, RefReport, fetch
 USAGE = "plait fetch [--repair]"
 EXAMPLES = """\
   plait fetch                       get what is new; `plait log origin/main` shows it
-  plait fetch --repair              get contents again that were removed from .plait/objects
+  plait fetch --repair              get again what is missing or damaged in .plait/objects
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--repair", action="store_true", help="look at every version for contents that are missing"
+        "--repair",
+        action="store_true",
+        help="read everything, get again what is missing or damaged",
     )
     add_json(parser)
 

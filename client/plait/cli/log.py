@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from plait.cli.arguments import add_json, add_url
 from plait.cli.context import Context
@@ -18,6 +19,9 @@ from plait.model.ids import CommitId
 from plait.working_copy.copy import WorkingCopy
 from plait.working_copy.history import read_log
 from plait.working_copy.notes import read_notes
+
+if TYPE_CHECKING:
+    from plait.repository import Repository
 
 USAGE = """plait log [REVISION]... [--graph] [--oneline] [-n N] [--all]
 plait log NS/NAME[@REVISION] [--graph] [--oneline] [-n N]"""
@@ -75,6 +79,16 @@ def find_names(copy: WorkingCopy) -> dict[CommitId, list[str]]:
     return names
 
 
+def find_remote_names(repository: Repository) -> dict[CommitId, list[str]]:
+    """Return the names of each commit in a repository, branches first."""
+    refs = repository.refs()
+    names: dict[CommitId, list[str]] = {}
+    for prefix, group in (("", refs.branches), ("tag: ", refs.tags)):
+        for name, target in sorted(group.items()):
+            names.setdefault(target, []).append(f"{prefix}{name}")
+    return names
+
+
 def _read_local(
     copy: WorkingCopy, revisions: list[str], *, every_ref: bool
 ) -> Iterator[ShownCommit]:
@@ -85,13 +99,12 @@ def _read_local(
 
 def _read_remote(context: Context, address: Address, url: str | None) -> Iterator[ShownCommit]:
     repository = context.open_repository(address.repository, url)
-    refs = repository.refs()
-    names: dict[CommitId, list[str]] = {}
-    for prefix, group in (("", refs.branches), ("tag: ", refs.tags)):
-        for name, target in sorted(group.items()):
-            names.setdefault(target, []).append(f"{prefix}{name}")
+    names = find_remote_names(repository)
     for info in repository.log(address.revision or "HEAD"):
-        notes = [{"kind": note.kind, "body": note.body} for note in info.notes]
+        notes = [
+            {"kind": note.kind, "body": note.body, "created_at": note.created_at}
+            for note in info.notes
+        ]
         yield ShownCommit(info.id, info.commit, names.get(info.id, ()), notes)
 
 

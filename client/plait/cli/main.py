@@ -86,10 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from plait.errors import PlaitError
+    from plait.errors import PlaitError, Unavailable
 
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        if arguments[1:]:
+        if arguments[1:] and arguments[1] not in {"-h", "--help", "help"}:
             return _run([arguments[1], "--help"])
         print(_write_help())
         return 0 if arguments else USAGE
@@ -101,6 +101,12 @@ def _run(arguments: list[str]) -> int:
         return _run_command(name, arguments[1:])
     except PlaitError as error:
         return _fail(error, as_json="--json" in arguments)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a folder that may not be read, a disk that went away
+        where = f"{error.filename}: " if error.filename else ""
+        refused = Unavailable("unavailable", f"{where}{error.strerror or error}")
+        return _fail(refused, as_json="--json" in arguments)
 
 
 def _run_command(name: str, rest: list[str]) -> int:
@@ -116,22 +122,39 @@ def _run_command(name: str, rest: list[str]) -> int:
         options = parser.parse_args(rest)
     except ShownHelp:
         return 0
-    module.run(options, _make_context())
+    context = _make_context()
+    try:
+        module.run(options, context)
+    finally:
+        context.close()
     return 0
 
 
 def _make_context() -> Context:
+    import io
     import time
     from pathlib import Path
 
     from plait.cli.context import Context
     from plait.cli.terminal import Terminal
+    from plait.errors import NotFound
 
     def now() -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names and messages of others may not fit the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     terminal = Terminal(sys.stdout, sys.stderr, environ=os.environ)
-    return Context(environ=os.environ, folder=Path.cwd(), terminal=terminal, now=now)
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        raise NotFound(
+            "file-not-found",
+            "The folder that you are in was removed, as by a switch to a version without it: go "
+            "to another one by `cd`.",
+        ) from None
+    return Context(environ=os.environ, folder=folder, terminal=terminal, now=now)
 
 
 def _fail(error: PlaitError, *, as_json: bool) -> int:

@@ -13,11 +13,13 @@ from plait.model.address import RepositoryName
 def find_repository(context: Context, names: list[str], *, local: int) -> RepositoryName | None:
     """Return the repository that the first of `names` is, or None where all are local.
 
-    Inside a working copy, up to `local` names are local: only then can they be.
+    Inside a working copy, up to `local` names are local, and so is what begins with a name that is
+    in use there.
     """
     if not names or "/" not in names[0]:
         return None
-    if context.find_copy() is not None and len(names) <= local:
+    copy = context.find_copy()
+    if copy is not None and (len(names) <= local or copy.read_refs().find(names[0]) is not None):
         return None
     return RepositoryName.parse(names[0])
 

@@ -9,7 +9,7 @@ from typing import Any
 from plait.cli.arguments import add_json, add_url
 from plait.cli.context import Context
 from plait.cli.describe_commit import ShownCommit, format_commit
-from plait.cli.log import find_names
+from plait.cli.log import find_names, find_remote_names
 from plait.cli.targets import find_address
 from plait.cli.terminal import format_size, plural, printable
 from plait.errors import InvalidInput
@@ -97,7 +97,8 @@ def _read_remote(context: Context, address: Address, url: str | None) -> _Shown:
         {"kind": note.kind, "body": note.body, "created_at": note.created_at} for note in info.notes
     ]
     data = None if config is None else _download(context, address, config, url=url)
-    return _Shown(ShownCommit(info.id, info.commit, (), notes), manifest, data)
+    names = find_remote_names(repository).get(info.id, ())
+    return _Shown(ShownCommit(info.id, info.commit, names, notes), manifest, data)
 
 
 def _download(context: Context, address: Address, file: File, *, url: str | None) -> bytes:

@@ -64,7 +64,7 @@ def _run_remote(arguments: argparse.Namespace, context: Context, name: Repositor
     names = arguments.names[1:]
     if arguments.delete:
         require(len(names) == 1, "Say which tag to delete: plait tag -d NS/NAME NAME.")
-        ref = repository.delete_ref(names[0])
+        ref = repository.delete_ref(names[0], kind="tag")
         text = f"Deleted {ref.kind} {ref.name} of {name} (it was at {abbreviate(ref.target)})"
         tell(arguments, context, text, name=ref.name, commit=ref.target)
     elif names:

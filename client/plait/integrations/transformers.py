@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 import plait
-from plait.errors import PlaitError
+from plait.errors import InvalidInput, PlaitError
 from plait.model.refs import DEFAULT_BRANCH
 from plait.registry import Registry
 from plait.repository import PushOptions
@@ -51,12 +52,17 @@ class PlaitCallback(TrainerCallback):  # type: ignore[misc] # mypy does not foll
         registry: Registry | None = None,
         options: CallbackOptions | None = None,
     ) -> None:
-        """Push to `repository` (`namespace/name`); without `registry`, as `plait.connect()`."""
+        """Push to `repository` (`namespace/name`); without `registry`, as `plait.connect()`.
+
+        Raises:
+            InvalidInput: the repository's name, or the message's form, is malformed.
+        """
+        self._options = options or CallbackOptions()
+        _fill_in(self._options.message, step=0, epoch=0.0)  # not after hours of training
         opened = plait.connect() if registry is None else registry
         self._owned = opened if registry is None else None
         self._repository = opened.repository(repository)
         self._branch = branch
-        self._options = options or CallbackOptions()
 
     def on_save(
         self,
@@ -69,8 +75,8 @@ class PlaitCallback(TrainerCallback):  # type: ignore[misc] # mypy does not foll
         if not state.is_world_process_zero:
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        epoch = round(state.epoch, 4)
-        message = self._options.message.format(step=state.global_step, epoch=epoch)
+        epoch = round(state.epoch or 0.0, 4)
+        message = _fill_in(self._options.message, step=state.global_step, epoch=epoch)
         try:
             self._repository.push(
                 folder,
@@ -82,9 +88,10 @@ class PlaitCallback(TrainerCallback):  # type: ignore[misc] # mypy does not foll
         except PlaitError as error:
             if self._options.strict:
                 raise
+            words = ("plait", "push", str(folder), f"{self._repository.name}@{self._branch}")
             warnings.warn(
                 f"{folder} was not pushed to {self._repository.name}: {error} "
-                f"Push it later with `plait push {folder} {self._repository.name}@{self._branch}`.",
+                f"Push it later with `{shlex.join((*words, '-m', message))}`.",
                 stacklevel=2,
             )
 
@@ -117,6 +124,17 @@ def collect_metrics(
             {name: float(value) for name, value in entry.items() if _is_finite_number(value)}
         )
     return metrics | {"step": step, "epoch": epoch}
+
+
+def _fill_in(message: str, *, step: int, epoch: float) -> str:
+    try:
+        return message.format(step=step, epoch=epoch)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            "invalid-input",
+            f"The message {message!r:.200} cannot be filled in ({error}): it may hold {{step}} and "
+            "{epoch}; other braces are written twice.",
+        ) from error
 
 
 def _is_finite_number(value: object) -> bool:

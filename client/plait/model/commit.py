@@ -159,6 +159,18 @@ class Commit:
         return self.message.split("\n", 1)[0]
 
 
+def clean_message(message: str) -> str:
+    """Return a commit's message without white space at its end.
+
+    Raises:
+        InvalidInput: nothing is left.
+    """
+    cleaned = message.strip("\n").rstrip()
+    if not cleaned.strip():
+        raise InvalidInput("usage", "The commit's message is empty: say what changed (-m MESSAGE).")
+    return cleaned
+
+
 def _parse_person(value: object) -> Person:
     fields = Fields(value, kind=_KIND, where="The commit's author")
     fields.only(("name", "email"))

@@ -63,8 +63,10 @@ class Walk:
         """Every queued commit, and whether something hidden reaches it."""
         self._visible = 0
         """How many of them are not hidden; the walk ends with the last one."""
-        self._push(tips, hidden=False)
-        self._push(hidden, hidden=True)
+        starts = list(tips), list(hidden)
+        get_nodes(source, self._loaded, [*starts[0], *starts[1]])  # in one load
+        self._push(starts[0], hidden=False)
+        self._push(starts[1], hidden=True)
 
     def __iter__(self) -> Iterator[Node]:
         while self._visible:

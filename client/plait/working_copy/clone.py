@@ -78,22 +78,30 @@ def _choose(theirs: lookup.Refs, branch: str | None, remote: Remote) -> RefName:
 def _open(folder: Path, name: RefName, remote: Remote) -> WorkingCopy:
     """Return the working copy to fill: a new one, or one that an interrupted clone left."""
     layout = Layout(folder.absolute())
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        copy = WorkingCopy(layout)
-        is_left_over = layout.config.is_file() and read_remote(layout) == remote
-        if not is_left_over or not _is_unfinished(copy):
-            raise AlreadyExists(
-                "destination-exists",
-                f"{folder} is there and not empty: name another folder, or run `plait pull` in it "
-                "if it is a working copy.",
-                path=str(folder),
-            )
+    names = _list(folder)
+    if not layout.config.is_file() and not names - {STATE_FOLDER}:
+        return create(folder, branch=name, remote=remote)
+    copy = WorkingCopy(layout)
+    is_left_over = layout.config.is_file() and read_remote(layout) == remote
+    if is_left_over and _is_unfinished(copy, names):
         return copy
-    return create(folder, branch=name, remote=remote)
+    raise AlreadyExists(
+        "destination-exists",
+        f"{folder} is there and not empty: name another folder, or run `plait pull` in it if it "
+        "is a working copy.",
+        path=str(folder),
+    )
 
 
-def _is_unfinished(copy: WorkingCopy) -> bool:
-    if copy.find_head_commit() is not None:
-        return False
-    others = [path for path in copy.root.iterdir() if path.name != STATE_FOLDER]
-    return not others or find_interrupted(copy.layout) is not None
+def _list(folder: Path) -> set[str]:
+    """Return the names in a folder; none where it is absent, its own where it is a file."""
+    if folder.is_dir():
+        return {path.name for path in folder.iterdir()}
+    return {folder.name} if folder.exists() else set()
+
+
+def _is_unfinished(copy: WorkingCopy, names: set[str]) -> bool:
+    move = find_interrupted(copy.layout)
+    if move is not None:  # the first checkout, if there was nothing before
+        return all(file.old is None for file in move.files)
+    return copy.find_head_commit() is None and not names - {STATE_FOLDER}

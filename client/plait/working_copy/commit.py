@@ -18,9 +18,9 @@ from plait.describe import (
     open_regular,
     verify_adapter_folder,
 )
-from plait.errors import Conflict, InvalidInput
+from plait.errors import Conflict
 from plait.model.adapter import FILE_NAME, parse_adapter_config
-from plait.model.commit import Base, Commit, Origin, OriginKind, Person
+from plait.model.commit import Base, Commit, Origin, OriginKind, Person, clean_message
 from plait.model.diff import ManifestDiff, diff_manifests
 from plait.model.ids import CommitId
 from plait.model.manifest import Manifest
@@ -101,20 +101,6 @@ def commit_folder(
     return Committed(
         commit_id, commit, diff_manifests(before, description.manifest), description.skipped
     )
-
-
-def clean_message(message: str) -> str:
-    """Return a commit's message without white space at its end.
-
-    Raises:
-        InvalidInput: nothing is left.
-    """
-    cleaned = message.strip("\n").rstrip()
-    if not cleaned.strip():
-        raise InvalidInput(
-            "usage", "The commit's message is empty: say what changed by -m MESSAGE."
-        )
-    return cleaned
 
 
 def move_head(copy: WorkingCopy, head: Head, commit: CommitId) -> None:

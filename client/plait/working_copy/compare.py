@@ -146,13 +146,9 @@ def _open(version: Version, config: AdapterConfig) -> DeltaSource:
 
 
 def _read_tensor(path: Path, tensor: Tensor) -> FloatArray:
-    import numpy as np
-
-    from plait.algebra.arrays import decode
+    from plait.algebra.arrays import decode_for_people
 
     with path.open("rb") as file:
         file.seek(tensor.offset)
         data = file.read(tensor.size)
-    if tensor.dtype == "F64":
-        return decode(data, tensor.dtype, tensor.shape, precision=np.float64)
-    return decode(data, tensor.dtype, tensor.shape, precision=np.float32)
+    return decode_for_people(data, tensor.dtype, tensor.shape)

@@ -18,7 +18,7 @@ from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import HEAD
 from plait.working_copy.graph import LocalGraph
 from plait.working_copy.layout import Layout, Remote, get_layout, read_remote
-from plait.working_copy.lock import locked
+from plait.working_copy.lock import ATTEMPTS, locked
 from plait.working_copy.objects import ObjectFolder
 from plait.working_copy.refs import Head, Refs, read_head, read_refs
 
@@ -48,9 +48,9 @@ class WorkingCopy:
         return cls(get_layout(folder))
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self, *, attempts: int = ATTEMPTS) -> Iterator[None]:
         """Hold the lock that whoever changes something needs; raises Unavailable `busy`."""
-        with locked(self.layout):
+        with locked(self.layout, attempts=attempts):
             yield
 
     def get_remote(self) -> Remote:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -23,7 +23,7 @@ from plait.downloads import Downloader, Fetch, Piece
 from plait.errors import Integrity
 from plait.lookup import CommitInfo, iter_log, load_manifests, load_refs
 from plait.model.address import RepositoryName
-from plait.model.commit_graph import Walk, is_ancestor
+from plait.model.commit_graph import is_ancestor
 from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate
 from plait.model.manifest import File, Manifest
 from plait.model.refs import RefKind, RefName
@@ -76,7 +76,7 @@ def fetch(
     repair: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> Fetched:
-    """Fetch from the copy's remote; with `repair` also contents that were removed here.
+    """Fetch from the copy's remote; with `repair` also whatever is missing or damaged here.
 
     Raises:
         InvalidInput: `usage`, the copy has no remote.
@@ -99,41 +99,53 @@ def fetch_locked(
     """Fetch where the caller holds the lock already; see `fetch`."""
     before = copy.read_refs()
     theirs = load_refs(transport, repository)  # (1)
-    commits = _find_new_commits(copy, transport, repository, before=before, theirs=theirs)
-    manifests = _load_manifests(copy, transport, repository, commits.values())
-    files = _find_lacking(copy, commits.values(), manifests, repair=repair)  # (2)
+    commits = _find_commits(
+        copy, transport, repository, known=None if repair else before, theirs=theirs
+    )
+    new = sum(not copy.graph.has(commit) for commit in commits)
+    is_here = copy.objects.has_intact if repair else copy.objects.has
+    manifests = _load_manifests(transport, repository, commits.values(), is_here)
+    files = _find_lacking(copy, commits.values(), manifests, is_here)  # (2)
     received = _download(copy, Downloader(transport, repository, progress), files)
     for manifest in manifests.values():  # (3)
         copy.objects.add(manifest.to_bytes())
     ordered = sorted(commits.values(), key=lambda info: info.generation)
     for info in ordered:
-        copy.objects.add(info.commit.to_bytes())
+        if not is_here(ObjectId(info.id)):
+            copy.objects.add(info.commit.to_bytes())
     copy.graph.append((info.id, info.commit) for info in ordered)
     write_notes(copy.layout, {info.id: info.notes for info in ordered})
     after, reports = _merge_refs(copy, before, theirs)  # (4)
     if after != before:
         write_refs(copy.layout, after)
-    return Fetched(len(commits), received, tuple(reports))
+    return Fetched(new, received, tuple(reports))
 
 
-def _find_new_commits(
+def _find_commits(
     copy: WorkingCopy,
     transport: Transport,
     repository: RepositoryName,
     *,
-    before: Refs,
+    known: Refs | None,
     theirs: lookup.Refs,
 ) -> dict[CommitId, CommitInfo]:
-    """Return the commits that the remote's refs reach and this copy lacks."""
+    """Return the commits that the remote's refs reach and this copy lacks.
+
+    Where nothing is to be relied on as `known`, those are all that the refs reach.
+    """
     found: dict[CommitId, CommitInfo] = {}
+
+    def is_wanted(commit: CommitId) -> bool:
+        return commit not in found and (known is None or not copy.graph.has(commit))
+
     # Whatever else is known arrives again and is passed over; the bound keeps addresses short.
-    excluded = sorted(before.remote_targets())[: MOST_EXCLUDED // 2]
+    excluded = [] if known is None else sorted(known.remote_targets())[: MOST_EXCLUDED // 2]
     for tip in [*theirs.branches.values(), *theirs.tags.values()]:
-        if tip in found or copy.graph.has(tip):
+        if not is_wanted(tip):
             continue
         for info in iter_log(transport, repository, tip, exclude=excluded):
-            if not copy.graph.has(info.id):
-                found.setdefault(info.id, info)
+            if is_wanted(info.id):
+                found[info.id] = info
         excluded = [*excluded, tip][-MOST_EXCLUDED:]
     _verify_closed(copy, found)
     return found
@@ -152,19 +164,14 @@ def _verify_closed(copy: WorkingCopy, found: Mapping[CommitId, CommitInfo]) -> N
 
 
 def _load_manifests(
-    copy: WorkingCopy,
     transport: Transport,
     repository: RepositoryName,
     commits: Iterable[CommitInfo],
+    is_here: Callable[[ObjectId], bool],
 ) -> dict[ManifestId, Manifest]:
     """Return the manifests of the commits that are not here yet."""
-    wanted = sorted(
-        {
-            info.commit.manifest
-            for info in commits
-            if not copy.objects.has(ObjectId(info.commit.manifest))
-        }
-    )
+    named = sorted({info.commit.manifest for info in commits})
+    wanted = [manifest for manifest in named if not is_here(ObjectId(manifest))]
     return load_manifests(transport, repository, wanted)
 
 
@@ -172,19 +179,15 @@ def _find_lacking(
     copy: WorkingCopy,
     commits: Iterable[CommitInfo],
     manifests: Mapping[ManifestId, Manifest],
-    *,
-    repair: bool,
+    is_here: Callable[[ObjectId], bool],
 ) -> list[File]:
     """Return the files whose contents are to be downloaded."""
     versions = dict(manifests)
     wanted = {info.commit.manifest for info in commits}
-    if repair:
-        walk = Walk(copy.graph, copy.read_refs().remote_targets())
-        wanted |= {copy.get_commit(node.id).manifest for node in walk}
     for manifest_id in wanted - versions.keys():
         versions[manifest_id] = copy.get_manifest(manifest_id)
     files = {file.sha256: file for manifest in versions.values() for file in manifest.files}
-    return [file for digest, file in files.items() if not copy.objects.has(digest)]
+    return [file for digest, file in files.items() if not is_here(digest)]
 
 
 def _download(copy: WorkingCopy, downloader: Downloader, files: Iterable[File]) -> int:

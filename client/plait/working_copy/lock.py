@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 
 from plait.errors import Unavailable
@@ -28,8 +29,13 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+ATTEMPTS = 25
+PAUSE = 0.02
+"""Seconds between two attempts. A `status` holds the lock for a moment only: worth a short wait."""
+
+
 @contextlib.contextmanager
-def locked(layout: Layout) -> Iterator[None]:
+def locked(layout: Layout, *, attempts: int = ATTEMPTS) -> Iterator[None]:
     """Hold the working copy's lock.
 
     Raises:
@@ -38,19 +44,28 @@ def locked(layout: Layout) -> Iterator[None]:
     with storage_errors(layout.lock):
         descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            _try_lock(descriptor)
-        except OSError as error:
+        if not any(_is_locked_now(descriptor, attempt) for attempt in range(attempts)):
             holder = os.pread(descriptor, 20, 0) if hasattr(os, "pread") else b""
             who = holder.decode("ascii", "replace").strip() or "unknown"
             raise Unavailable(
                 "busy",
                 f"Another plait command (process {who}) is changing {layout.root}: wait until it "
                 "has ended, then try again.",
-            ) from error
+            )
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_locked_now(descriptor: int, attempt: int) -> bool:
+    """Try to take the lock, after a pause if this is not the first attempt."""
+    if attempt:
+        time.sleep(PAUSE)
+    try:
+        _try_lock(descriptor)
+    except OSError:
+        return False
+    return True

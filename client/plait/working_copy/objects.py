@@ -37,6 +37,20 @@ class ObjectFolder:
         """Tell whether the object is there."""
         return self.path_of(object_id).is_file()
 
+    def has_intact(self, object_id: ObjectId) -> bool:
+        """Tell whether the object is there, by reading it; a damaged one is removed."""
+        path = self.path_of(object_id)
+        try:
+            with path.open("rb") as file:
+                is_intact = hashlib.file_digest(file, "sha256").hexdigest() == object_id
+        except FileNotFoundError:
+            return False
+        if not is_intact:
+            # What stands there would be taken for what is to be stored again.
+            with storage_errors(path):
+                path.unlink()
+        return is_intact
+
     def read(self, object_id: ObjectId) -> bytes:
         """Return a small object's bytes, verified.
 
@@ -126,8 +140,8 @@ class ObjectFolder:
         path = self.path_of(object_id)
         return Integrity(
             "object-corrupt",
-            f"The object {abbreviate(object_id)} of this working copy is damaged: remove {path} "
-            "and run `plait fetch --repair`, which downloads the contents of files again.",
+            f"The object {abbreviate(object_id)} of this working copy is damaged ({path}): run "
+            "`plait fetch --repair`, which gets again what the remote has of it.",
             path=str(path),
         )
 
@@ -141,6 +155,6 @@ def _missing(object_id: ObjectId) -> NotFound:
     return NotFound(
         "object-not-found",
         f"The object {abbreviate(object_id)} is not in this working copy: run "
-        "`plait fetch --repair`, which downloads the contents of files again.",
+        "`plait fetch --repair`, which gets again what the remote has of it.",
         object=object_id,
     )

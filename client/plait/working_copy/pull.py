@@ -161,9 +161,9 @@ def _diverged(copy: WorkingCopy, branch: RefName, ours: CommitId, theirs: Commit
     behind = count_commits(copy, theirs, without=ours)
     return Conflict(
         "diverged",
-        f"{branch!r} and the remote's have diverged: {ahead} commits only here, {behind} only "
-        "there. Join them by `plait pull --merge` (file by file), or keep yours apart by `plait "
-        f"switch -c NAME`; `plait log --graph {branch} {ORIGIN}{branch}` shows both.",
+        f"{branch!r} and the remote's have diverged; commits only here: {ahead}, only there: "
+        f"{behind}. Join them by `plait pull --merge` (file by file), or keep yours apart by "
+        f"`plait switch -c NAME`; `plait log --graph {branch} {ORIGIN}{branch}` shows both.",
         branch=branch,
         ahead=ahead,
         behind=behind,

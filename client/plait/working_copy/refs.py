@@ -132,7 +132,8 @@ def read_refs(layout: Layout) -> Refs:
     """
     document = read_json(layout.refs)
     if document is None:
-        return Refs()
+        # An empty answer would make the next commit a root beside all history.
+        raise damaged(layout.refs, "is missing")
     if not isinstance(document, dict):
         raise damaged(layout.refs, "is not a JSON object")
     try:

@@ -85,7 +85,7 @@ def read_status(copy: WorkingCopy) -> Status:
         if cache.look_at(path).sha256 != tracked[path]
     ]
     # Another command may be writing; then the next one finds out again.
-    with contextlib.suppress(PlaitError), copy.changing():
+    with contextlib.suppress(PlaitError), copy.changing(attempts=1):
         cache.save(keep=present.keys())
     return Status(
         head=head,

@@ -35,6 +35,7 @@ def switch(copy: WorkingCopy, branch: str, *, discard_changes: bool = False) -> 
 
     Raises:
         NotFound: `ref-not-found`.
+        AlreadyExists: `ref-exists`, a tag has the name of the remote's branch.
         Conflict: `uncommitted-changes`, and nothing has happened.
     """
     with copy.changing():
@@ -80,7 +81,7 @@ def _find_branch(copy: WorkingCopy, branch: str) -> tuple[RefName, CommitId | No
         return name, refs.branches.get(name)
     target = (refs.branches.get(name) if branch == name else None) or refs.remote_branches.get(name)
     if target is not None and (branch == name or name not in refs.branches):
-        return name, target
+        return name if name in refs.branches else parse_new_name(name, refs), target
     if refs.find(branch) is not None or copy.graph.find_by_prefix(branch):
         raise InvalidInput(
             "usage",
@@ -100,7 +101,7 @@ def _go(
     copy: WorkingCopy, head: Head, target: CommitId | None, *, discard_changes: bool
 ) -> Switched:
     refs, before = copy.read_refs(), copy.read_head()
-    is_new = head.branch is not None and head.branch not in refs.branches
+    is_new = head.branch not in {None, before.branch, *refs.branches}
     current = refs.at(before)
     move = Move(
         command="switch",

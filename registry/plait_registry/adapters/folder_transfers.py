@@ -87,6 +87,11 @@ class FolderTransfers(Transfers):
                 upload.publish(object_id, size)
             self._verify_stored(object_id, size)
             upload.remove()
+            # Should the object turn out wrong, whoever sends it anew under this handle begins
+            # afresh, while requests that stalled stay sealed out of the object's file.
+            with self._lock:
+                if self._uploads.get(handle) is upload:
+                    del self._uploads[handle]
 
     @override
     def sign_read(self, object_id: ObjectId) -> SignedRequest:

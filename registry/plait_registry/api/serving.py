@@ -8,11 +8,15 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from plait.errors import InvalidInput
 
 STOP_SECONDS = 8
 """How long requests may take to finish after a signal to stop."""
+LARGEST_HEAD = 256 * 1024
+"""Bytes of a request's line and headers: the longest cursor takes a quarter of them."""
 _BACKLOG = 2_048
 
 
@@ -48,6 +52,32 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1, refusing heads that never end: uvicorn's would gather them without a limit.
+
+    They come before any token is looked at. Trailers count as well.
+    """
+
+    _gathered = 0
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._gathered += len(data)
+        super().data_received(data)
+        if self._gathered > LARGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The request's headers are too large.")
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._gathered = 0
+        super().on_headers_complete()
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        self._gathered = 0
+        super().on_body(body)
+
+
 class Server(uvicorn.Server):
     """uvicorn, telling when it answers and when it was told to stop."""
 
@@ -59,6 +89,7 @@ class Server(uvicorn.Server):
                 app,
                 access_log=False,
                 backlog=_BACKLOG,
+                http=_Protocol,
                 lifespan="off",
                 log_config=None,
                 proxy_headers=False,

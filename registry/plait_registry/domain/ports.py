@@ -67,7 +67,7 @@ class ObjectStore(Protocol):
         """
 
     def delete(self, object_id: ObjectId) -> None:
-        """Remove an object that failed its verification; absent is fine."""
+        """Remove an object whose bytes are not what its id says; absent is fine."""
 
 
 @dataclass(frozen=True, slots=True)

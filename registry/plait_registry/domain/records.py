@@ -108,7 +108,8 @@ class FileRow:
     extents: tuple[Extent, ...]
     """They join to exactly the file's bytes; none of size 0."""
     table: ObjectId | None
-    """sha256 of the tensor table's canonical JSON; None for files that are not safetensors."""
+    """sha256 of the tensor table's canonical JSON; None for files that are not safetensors, and for
+    those whose weights were accepted without a look at NaN and infinity."""
     tensors: tuple[TensorRow, ...]
     """Empty for files that are not safetensors."""
 

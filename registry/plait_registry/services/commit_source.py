@@ -11,20 +11,29 @@ from plait.model.refs import HEAD, RefName, parse_ref_name
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import RepositoryRecord
 
-ANCESTRY_DEPTH = 128
-"""How many steps back one load reaches, so that a page of the log costs one or two loads."""
+FIRST_DEPTH = 16
+"""How many steps back the first load reaches: most questions are about what is new."""
+GROWTH = 4
+LARGEST_DEPTH = 512
+"""How far the later ones reach, so that a long walk takes few of them."""
 
 
 class RecordsSource:
     """Answers revisions and walks from the records of one transaction."""
 
-    def __init__(self, records: Records, repository: RepositoryRecord) -> None:
+    def __init__(
+        self, records: Records, repository: RepositoryRecord, *, depth: int = FIRST_DEPTH
+    ) -> None:
+        """Take the number of steps that the caller expects to walk, where it knows it."""
         self._records = records
         self._repository = repository
+        self._depth = depth
 
     def load(self, commits: Collection[CommitId]) -> Mapping[CommitId, Node]:
-        """Return nodes with a good part of their ancestry."""
-        return self._records.commits.load_ancestry(self._repository.id, commits, ANCESTRY_DEPTH)
+        """Return nodes with a part of their ancestry, a larger one at every call."""
+        depth = self._depth
+        self._depth = min(depth * GROWTH, LARGEST_DEPTH)
+        return self._records.commits.load_ancestry(self._repository.id, commits, depth)
 
     def find_ref(self, name: str) -> CommitId | None:
         """Return where a ref points; `HEAD` is the default branch."""

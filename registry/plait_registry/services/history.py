@@ -95,7 +95,7 @@ class ReadHistory:
 
 
 def _start(records: Records, repository: RepositoryRecord, query: LogQuery) -> Walk:
-    source = RecordsSource(records, repository)
+    source = RecordsSource(records, repository, depth=query.limit)
     if query.cursor is not None:
         wanted, hidden = _read_cursor(query.cursor)
         return Walk(source, wanted, hidden=hidden)

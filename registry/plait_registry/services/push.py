@@ -11,19 +11,27 @@ or the new one. Every call can be repeated: an interrupted push begins anew and 
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from plait import wire
 from plait.errors import Conflict, InvalidInput, TooLarge
 from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.commit import Commit
-from plait.model.ids import ObjectId, parse_commit_id, parse_object_id
+from plait.model.ids import (
+    CommitId,
+    ManifestId,
+    ObjectId,
+    hash_bytes,
+    parse_commit_id,
+    parse_object_id,
+)
 from plait.model.manifest import File, Manifest
 from plait.model.refs import RefKind, RefUpdate, parse_ref_name
-from plait_registry.domain.dedup import Ranges, join_extents, plan_ranges
+from plait_registry.domain.dedup import Located, Ranges, join_extents, plan_ranges
 from plait_registry.domain.ports import (
     Clock,
     Database,
@@ -47,6 +55,11 @@ from plait_registry.domain.staging import list_files
 from plait_registry.services.complete_push import CompletePush
 from plait_registry.services.notes import verify_note
 
+MOST_NOTES_PER_PUSH = 10_000
+
+_SHA256 = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+"""How canonical JSON writes the digest of a file (and of a tensor)."""
+
 
 class Push:
     """The four steps of a push."""
@@ -67,17 +80,21 @@ class Push:
             InvalidInput: a commit, a manifest or a note breaks a rule.
         """
         update = _parse_update(request.ref)
+        if len(request.notes) > MOST_NOTES_PER_PUSH:
+            raise TooLarge(
+                "request-too-large", f"At most {MOST_NOTES_PER_PUSH} notes can come with a push."
+            )
         now = self._clock.now()
         notes = tuple(_parse_note(note, now) for note in request.notes)
         staged = _parse_staged(request.staged)
         push = PushId(secrets.token_hex(16))
         with self._database.write() as records:
-            repository = records.repositories.get(name)
-            verify_expected(update, records.refs.find(repository.id, update.name))
+            repository = records.repositories.get(name).id
+            verify_expected(update, records.refs.find(repository, update.name))
             records.pushes.insert(
                 PushRow(
                     id=push,
-                    repository=repository.id,
+                    repository=repository,
                     update=update,
                     notes=notes,
                     allow_non_finite=request.allow_non_finite,
@@ -86,7 +103,8 @@ class Push:
                     result=None,
                 )
             )
-            return _stage(records, repository.id, push, staged)
+            records.pushes.stage(push, staged.commits, staged.manifests)
+        return self._plan(repository, push, staged.files)
 
     def stage(
         self, name: RepositoryName, push_id: PushId, request: wire.StagedCommits
@@ -94,10 +112,10 @@ class Push:
         """Add commits to an open push and return what they have to upload."""
         staged = _parse_staged(request)
         with self._database.write() as records:
-            repository = records.repositories.get(name)
-            push = records.pushes.get(repository.id, push_id)
-            _verify_open(push)
-            return _stage(records, repository.id, push.id, staged)
+            repository = records.repositories.get(name).id
+            _verify_open(records.pushes.get(repository, push_id))
+            records.pushes.stage(push_id, staged.commits, staged.manifests)
+        return self._plan(repository, push_id, staged.files)
 
     def sign_uploads(
         self, name: RepositoryName, push_id: PushId, request: wire.UploadRequest
@@ -108,27 +126,25 @@ class Push:
             InvalidInput: an object is not what the plan of its file asked for.
         """
         if len(request.objects) > wire.MOST_FILES_PER_CALL:
-            raise InvalidInput(
-                "invalid-input", f"At most {wire.MOST_FILES_PER_CALL} objects a call."
+            raise TooLarge(
+                "request-too-large",
+                f"At most {wire.MOST_FILES_PER_CALL} objects a call: ask for the others after.",
             )
         with self._database.read() as records:
             repository = records.repositories.get(name)
             push = records.pushes.get(repository.id, push_id)
             _verify_open(push)
             _, manifests = records.pushes.load_staged(push.id)
-            files = list_files(Manifest.from_bytes(item.body) for item in manifests)
+            files = _find_files(manifests, {item.file for item in request.objects})
             asked = [_parse_object(item, repository.id, files) for item in request.objects]
             _verify_ranges(records, files, asked)
-            stored = records.files.find_objects([upload.object for upload in asked])
-            earlier = {
-                (row.file, row.object): row
-                for row in records.pushes.find_uploads(repository.id, [u.file for u in asked])
-            }
-        uploads = [
-            earlier.get((item.file, item.object)) or self._begin_upload(item) for item in asked
-        ]
-        with self._database.write() as records:
-            records.pushes.insert_uploads(uploads)
+            stored = records.files.find_objects({upload.object for upload in asked})
+            begun = records.pushes.find_uploads(repository.id, {upload.file for upload in asked})
+        earlier = _by_wish(begun)
+        uploads = [earlier.get(item) or self._begin_upload(item) for item in asked]
+        if not set(uploads).issubset(begun):
+            with self._database.write() as records:
+                uploads = _announce(records, repository.id, uploads)
         return wire.Uploads([self._sign(upload, stored) for upload in uploads])
 
     def complete(self, name: RepositoryName, push_id: PushId) -> wire.PushResult:
@@ -140,6 +156,18 @@ class Push:
             Conflict: the ref moved meanwhile.
         """
         return self._complete(name, push_id)
+
+    def _plan(
+        self, repository: RepositoryId, push: PushId, files: Mapping[ObjectId, File]
+    ) -> wire.PushPlan:
+        """Return what files need; a read of its own, so that no writer waits for it."""
+        with self._database.read() as records:
+            known = records.files.find_known(files)
+            lacking = [file for digest, file in files.items() if digest not in known]
+            plans = _plan_files(records, repository, lacking)
+        wanted = sum(end - begin for plan in plans for begin, end in plan.ranges)
+        total = sum(file.size for file in files.values())
+        return wire.PushPlan(push, plans, total - wanted)
 
     def _begin_upload(self, item: UploadRow) -> UploadRow:
         return replace(item, handle=self._transfers.begin_upload(item.object, item.size))
@@ -154,40 +182,66 @@ class Push:
         )
 
 
-def _stage(
-    records: Records,
-    repository: RepositoryId,
-    push: PushId,
-    staged: tuple[Sequence[StagedCommit], Sequence[StagedManifest]],
-) -> wire.PushPlan:
-    commits, manifests = staged
-    records.pushes.stage(push, commits, manifests)
-    files = list_files(Manifest.from_bytes(item.body) for item in manifests)
-    known = records.files.find_known(files)
-    lacking = [file for digest, file in files.items() if digest not in known]
-    plans = _plan(records, repository, lacking)
-    wanted = sum(end - begin for plan in plans for begin, end in plan.ranges)
-    total = sum(file.size for file in files.values())
-    return wire.PushPlan(push, plans, total - wanted)
-
-
-def _plan(records: Records, repository: RepositoryId, files: Sequence[File]) -> list[wire.FilePlan]:
+def _plan_files(
+    records: Records, repository: RepositoryId, files: Sequence[File]
+) -> list[wire.FilePlan]:
     if not files:
         return []
-    # An upload that was begun goes on as it began, also where more tensors are known by now.
-    begun: dict[ObjectId, Ranges] = {
-        row.file: row.ranges
+    begun = {
+        row.file: row
         for row in records.pushes.find_uploads(repository, [file.sha256 for file in files])
     }
     located = records.files.locate_tensors(_list_tensors(files))
-    return [
-        wire.FilePlan(
-            file.sha256,
-            file.size,
-            list(begun.get(file.sha256) or plan_ranges(file, located)),
-        )
-        for file in files
+    plans = []
+    for file in files:
+        upload = begun.get(file.sha256)
+        # An upload that was begun goes on as it began, also where more tensors are known by now.
+        goes_on = upload is not None and _is_for(upload, file, located)
+        ranges = upload.ranges if upload and goes_on else plan_ranges(file, located)
+        plans.append(wire.FilePlan(file.sha256, file.size, list(ranges)))
+    return plans
+
+
+def _is_for(upload: UploadRow, file: File, located: Located) -> bool:
+    """Tell whether an upload that an earlier push announced still makes up the file.
+
+    It does not where that push said something else about the file: whoever lied must not bar the
+    way of those who do not.
+    """
+    try:
+        _verify_object(upload, file)
+        join_extents(file, upload.ranges, uploaded=upload.object, located=located)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _announce(
+    records: Records, repository: RepositoryId, uploads: Sequence[UploadRow]
+) -> list[UploadRow]:
+    """Remember uploads, and return each with the handle that counts.
+
+    Where another client announced the same object meanwhile, both go on under one handle. Where an
+    earlier push said something else about it, that is forgotten.
+    """
+    files = {upload.file for upload in uploads}
+    earlier = records.pushes.find_uploads(repository, files)
+    wishes = _by_wish(uploads)
+    asked = {(upload.file, upload.object) for upload in uploads}
+    contradicted = [
+        row.object
+        for wish, row in _by_wish(earlier).items()
+        if (row.file, row.object) in asked and wish not in wishes
     ]
+    records.pushes.forget_uploads(repository, contradicted)
+    records.pushes.insert_uploads(uploads)
+    kept = {(row.file, row.object): row for row in records.pushes.find_uploads(repository, files)}
+    return [kept[upload.file, upload.object] for upload in uploads]
+
+
+def _by_wish(uploads: Iterable[UploadRow]) -> dict[UploadRow, UploadRow]:
+    """Return uploads by what they would be without their handles."""
+    return {replace(upload, handle=""): upload for upload in uploads}
 
 
 def _list_tensors(files: Iterable[File]) -> set[ObjectId]:
@@ -217,9 +271,17 @@ def _parse_note(note: wire.PushNote, now: str) -> NoteRow:
     return NoteRow(parse_commit_id(note.commit), note.kind, note.body, now)
 
 
-def _parse_staged(
-    staged: wire.StagedCommits,
-) -> tuple[list[StagedCommit], list[StagedManifest]]:
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """Commits and manifests that a call brought, checked each for itself."""
+
+    commits: Sequence[StagedCommit]
+    manifests: Sequence[StagedManifest]
+    files: Mapping[ObjectId, File]
+    """The files of the manifests."""
+
+
+def _parse_staged(staged: wire.StagedCommits) -> _Staged:
     if len(staged.commits) > wire.MOST_COMMITS_PER_CALL:
         raise TooLarge(
             "request-too-large",
@@ -227,13 +289,34 @@ def _parse_staged(
         )
     commits = []
     for document in staged.commits:
-        commit = Commit.from_bytes(canonical.dumps(document))
-        commits.append(StagedCommit(commit.id, commit.to_bytes()))
-    manifests = []
+        body = canonical.dumps(document)
+        Commit.from_bytes(body)
+        commits.append(StagedCommit(CommitId(hash_bytes(body)), body))
+    manifests, parsed = [], []
     for document in staged.manifests:
-        manifest = Manifest.from_bytes(canonical.dumps(document))
-        manifests.append(StagedManifest(manifest.id, manifest.to_bytes()))
-    return commits, manifests
+        body = canonical.dumps(document)
+        parsed.append(Manifest.from_bytes(body))
+        manifests.append(StagedManifest(ManifestId(hash_bytes(body)), body))
+    return _Staged(commits, manifests, list_files(parsed))
+
+
+def _find_files(
+    manifests: Iterable[StagedManifest], wanted: Collection[str]
+) -> dict[ObjectId, File]:
+    """Return the files of as many manifests as are needed to know each of `wanted`.
+
+    To parse all that a long push has staged, once for each of its calls, would take most of the
+    push's time. Whether all manifests agree about a file is looked at when the push completes.
+    """
+    missing = {digest.encode("ascii", "replace") for digest in wanted}
+    needed = []
+    for item in manifests:
+        # A tensor may have the digest of a wanted file: the empty one, for example.
+        if not missing.isdisjoint(_SHA256.findall(item.body)):
+            manifest = Manifest.from_json(canonical.loads(item.body))
+            missing -= {file.sha256.encode("ascii") for file in manifest.files}
+            needed.append(manifest)
+    return list_files(needed)
 
 
 def _parse_object(
@@ -245,15 +328,20 @@ def _parse_object(
         raise InvalidInput("invalid-input", "The object belongs to no file of the push.")
     ranges: Ranges = tuple((begin, end) for begin, end in item.ranges)
     object_id = parse_object_id(item.sha256)
-    if item.size != sum(end - begin for begin, end in ranges):
+    upload = UploadRow(repository, file.sha256, ranges, object_id, item.size, handle="")
+    _verify_object(upload, file)
+    return upload
+
+
+def _verify_object(upload: UploadRow, file: File) -> None:
+    if upload.size != sum(end - begin for begin, end in upload.ranges):
         raise InvalidInput(
             "invalid-input", f"The object for {file.path!r} has not the size of its ranges."
         )
-    if ranges == ((0, file.size),) and object_id != file.sha256:
+    if upload.ranges == ((0, file.size),) and upload.object != file.sha256:
         raise InvalidInput(
             "invalid-input", f"The object for all of {file.path!r} must have the file's digest."
         )
-    return UploadRow(repository, file.sha256, ranges, object_id, item.size, handle="")
 
 
 def _verify_ranges(

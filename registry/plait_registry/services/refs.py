@@ -12,7 +12,7 @@ from plait.model.refs import Ref, RefKind, RefName, RefUpdate
 from plait.model.revision import resolve_revision
 from plait_registry.domain.ports import Database
 from plait_registry.domain.records import RepositoryRecord
-from plait_registry.domain.ref_update import verify_fast_forward
+from plait_registry.domain.ref_update import verify_expected, verify_fast_forward
 from plait_registry.services.commit_source import RecordsSource
 
 
@@ -43,9 +43,10 @@ class CreateRef:
             Conflict: `ref-update-conflict`, the name points elsewhere; `tag-name-retired`.
             AlreadyExists: `ref-exists`, the name is that of a ref of the other kind.
         """
-        with self._database.write() as records:
+        with self._database.read() as records:
             repository = records.repositories.get(name)
             target = resolve_revision(revision, RecordsSource(records, repository))
+        with self._database.write() as records:
             records.refs.compare_and_set(repository.id, RefUpdate(kind, ref, None, target))
             return Ref(kind, ref, target)
 
@@ -63,17 +64,20 @@ class MoveRef:
             NotFound: `commit-not-found`.
             Conflict: `ref-update-conflict`, or `ref-not-fast-forward` without force.
         """
-        with self._database.write() as records:
+        # Histories never change, so that only the swap itself has to keep other writers waiting.
+        with self._database.read() as records:
             repository = records.repositories.get(name)
-            source = RecordsSource(records, repository)
-            if update.new not in source.load([update.new]):
+            if update.new not in records.commits.load(repository.id, [update.new]):
                 raise NotFound(
                     "commit-not-found",
                     f"The commit {abbreviate(update.new)} is not in {name}: push it first.",
                 )
-            current = records.refs.find(repository.id, update.name)
-            if current is not None and current.target == update.expected and not update.force:
-                verify_fast_forward(update, forward=is_ancestor(source, current.target, update.new))
+            verify_expected(update, records.refs.find(repository.id, update.name))
+            if update.expected is not None and not update.force:
+                source = RecordsSource(records, repository)
+                forward = is_ancestor(source, update.expected, update.new)
+                verify_fast_forward(update, forward=forward)
+        with self._database.write() as records:
             records.refs.compare_and_set(repository.id, update)
             return Ref(update.kind, update.name, update.new)
 

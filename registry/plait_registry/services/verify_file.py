@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from plait.algebra.finite import FiniteCheck
-
 from plait.errors import Integrity, NotFound, PlaitError
 from plait.model import canonical
 from plait.model.digesting import FileDigester
@@ -98,7 +97,9 @@ class VerifyFile:
             raise _mismatch(file, "its tensors are not those that its manifest lists")
         if uploaded is not None and not shares_digest and object_digest.hexdigest() != uploaded:
             raise _mismatch(file, "the uploaded ranges have another sha256 than was announced")
-        return _describe(file, extents)
+        # A file whose weights nobody looked at keeps no table, and so is verified again by each push
+        # that brings it: what one push allowed does not slip into another that did not.
+        return _describe(file, extents, table=digest_table(file) if observe else None)
 
     def _pieces(self, extent: Extent) -> Iterator[bytes]:
         return self._store.read(extent.object, extent.offset, extent.offset + extent.size)
@@ -111,13 +112,13 @@ def digest_table(file: File) -> ObjectId | None:
     return hash_bytes(canonical.dumps(file.tensors.to_json()))
 
 
-def _describe(file: File, extents: tuple[Extent, ...]) -> FileRow:
+def _describe(file: File, extents: tuple[Extent, ...], *, table: ObjectId | None) -> FileRow:
     entries = file.tensors.entries if file.tensors is not None else ()
     return FileRow(
         sha256=file.sha256,
         size=file.size,
         extents=extents,
-        table=digest_table(file),
+        table=table,
         tensors=tuple(TensorRow(entry.sha256, entry.offset, entry.size) for entry in entries),
     )
 

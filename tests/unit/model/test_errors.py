@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 
 import pytest
 
@@ -77,3 +79,10 @@ def test_error_without_a_message_shows_its_kind() -> None:
     error = error_from_json({"error": {"kind": "commit-not-found"}}, fallback=Internal)
     assert type(error) is NotFound
     assert str(error) == "commit-not-found"
+
+
+@pytest.mark.parametrize("error", [Conflict("diverged", "Pull first.", ahead=1, branch="main")])
+def test_error_of_a_worker_process_arrives_whole(error: PlaitError) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own
+        assert type(again) is type(error)
+        assert (again.kind, str(again), again.details) == (error.kind, str(error), error.details)

@@ -2,12 +2,11 @@
 
 import pytest
 
-from copies.workshop import Workshop
+from copies.workshop import ADA, Workshop
 from plait.errors import InvalidInput, NotFound
 from plait.model.commit import Base, Commit, Origin, OriginKind
 from plait.model.ids import CommitId, ManifestId, hash_bytes
 from plait.working_copy.graph import LocalGraph
-from copies.workshop import ADA
 
 
 def commit_on(*parents: CommitId, message: str = "m") -> Commit:

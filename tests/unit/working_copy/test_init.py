@@ -84,6 +84,7 @@ def test_damaged_refs_are_an_integrity_error(workshop: Workshop, text: str) -> N
         workshop.copy.read_refs()
 
 
-def test_missing_refs_are_no_refs(workshop: Workshop) -> None:
+def test_missing_refs_are_an_integrity_error_and_no_empty_answer(workshop: Workshop) -> None:
     workshop.copy.layout.refs.unlink()
-    assert not workshop.copy.read_refs().branches
+    with pytest.raises(Integrity, match="is missing"):
+        workshop.copy.read_refs()

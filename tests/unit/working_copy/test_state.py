@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,20 @@ def test_copy_of_an_object_can_be_written_to(objects: ObjectFolder) -> None:
     copied = objects.copy_out(object_id)
     copied.write_bytes(b"other")
     assert objects.read(ObjectId(object_id)) == b"bytes"
+
+
+def test_lock_that_is_held_for_a_moment_is_waited_for(workshop: Workshop) -> None:
+    layout = workshop.copy.layout
+    held, ready = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(layout):
+            ready.set()
+            held.wait(0.05)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert ready.wait(10)
+    with locked(layout, attempts=500):
+        pass
+    other.join()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import URL, Connection, select
 from typing_extensions import override
 
 from plait_registry.adapters.sql import migrating, tables
@@ -65,7 +66,7 @@ class SqlDatabase(Database):
     Neither `read` nor `write` may be opened inside a `write` of the same thread.
     """
 
-    def __init__(self, url: str, *, wait_s: float = LONGEST_WAIT_S) -> None:
+    def __init__(self, url: str | URL, *, wait_s: float = LONGEST_WAIT_S) -> None:
         """Take the database at `url`, as `sqlite:////srv/plait/plait.db`; connect on first use.
 
         Raises:
@@ -76,6 +77,11 @@ class SqlDatabase(Database):
         self._wait_s = wait_s
         # SQLite lets waiting writers poll, and some of them starve: inside one process they queue.
         self._writer = threading.Lock()
+
+    @classmethod
+    def in_file(cls, path: Path) -> SqlDatabase:
+        """Take the SQLite file at `path`, whatever characters its name has."""
+        return cls(URL.create("sqlite", database=str(path.absolute())))
 
     @override
     @contextmanager

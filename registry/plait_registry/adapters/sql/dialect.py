@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -38,7 +38,7 @@ _WAL_PAUSE_S = 0.02
 T = TypeVar("T")
 
 
-def build_engine(url: str, *, wait_s: float, foreign_keys: bool = True) -> Engine:
+def build_engine(url: str | URL, *, wait_s: float, foreign_keys: bool = True) -> Engine:
     """Return an engine on the database at `url`, whose locks are waited for `wait_s` seconds.
 
     Raises:

@@ -14,14 +14,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 import plait_registry
 from plait.errors import Internal, Unavailable
 from plait_registry.adapters.sql.dialect import allow_writes, build_engine, enter_wal
 
 
-def upgrade(url: str, *, wait_s: float, revision: str = "head") -> None:
+def upgrade(url: str | URL, *, wait_s: float, revision: str = "head") -> None:
     """Upgrade the database at `url`.
 
     Raises:

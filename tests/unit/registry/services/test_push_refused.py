@@ -1,0 +1,169 @@
+"""What a refused push leaves behind: nothing that another push needs is ever taken away."""
+
+from collections.abc import Iterator
+
+import pytest
+from typing_extensions import override
+
+from plait import wire
+from plait.errors import Integrity, InvalidInput, NotFound, Unavailable
+from plait.model.address import RepositoryName
+from plait.model.ids import CommitId, ManifestId, ObjectId, hash_bytes
+from plait_registry.adapters.memory_objects import MemoryObjects
+from plait_registry.adapters.upload_parts import PartSizes
+from reference.memory_registry import (
+    CONFIG,
+    WEIGHTS,
+    MemoryRegistry,
+    Version,
+    copy_document,
+    make_version,
+    make_version_of,
+)
+from reference.safetensors_writer import write
+
+PARTS = PartSizes(largest_whole=64, part=64)
+OTHER = RepositoryName("team", "other")
+
+
+class FailingObjects(MemoryObjects):
+    """A store whose disk can be taken away."""
+
+    is_away = False
+
+    @override
+    def read(self, object_id: ObjectId, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        if self.is_away:
+            raise Unavailable("unavailable", "The disk is away.")
+        return super().read(object_id, start, stop)
+
+
+def lie_about(version: Version, path: str, *, size: int) -> Version:
+    manifest = copy_document(version.manifest)
+    for file in manifest["files"]:
+        if file["path"] == path:
+            file["size"] = size
+    return version.describe(manifest)
+
+
+def announce_whole(plan: wire.PushPlan, version: Version, path: str) -> list[wire.NewObject]:
+    """Announce one file as it is, whatever the manifest says about it."""
+    named = {entry["path"]: entry["sha256"] for entry in version.manifest["files"]}
+    return [
+        wire.NewObject(file.sha256, file.ranges, file.sha256, file.size)
+        for file in plan.files
+        if file.sha256 == named[path]
+    ]
+
+
+def test_file_that_claims_to_be_a_commit_does_not_take_the_commit_from_the_store() -> None:
+    registry = MemoryRegistry()
+    first = make_version("one")
+    registry.push(first)
+    for document in (first.id, ManifestId(first.commit["manifest"])):
+        key = ObjectId(document)
+        held = make_version("liar", more={"notes.json": registry.store.get(key)})
+        liar = lie_about(held, "notes.json", size=3)
+        plan = registry.begin(liar, branch="liar")
+        registry.upload(plan, liar, without="notes.json")
+        registry.sign(plan, announce_whole(plan, liar, "notes.json"))
+        with pytest.raises(Integrity):
+            registry.complete(plan)
+        assert hash_bytes(registry.store.get(key)) == key
+
+
+def test_object_with_the_right_bytes_outlives_a_push_that_lies_about_it() -> None:
+    registry = MemoryRegistry()
+    honest = make_version("honest")
+    waiting = registry.begin(honest)
+    registry.upload(waiting, honest)
+    registry.create(OTHER)
+    liar = lie_about(honest, CONFIG, size=3)
+    plan = registry.begin(liar, name=OTHER)
+    registry.sign(plan, announce_whole(plan, liar, CONFIG), OTHER)
+    with pytest.raises(Integrity):
+        registry.complete(plan, OTHER)
+    assert registry.complete(waiting).commits == 1
+
+
+def test_object_with_wrong_bytes_is_removed_and_can_be_sent_again() -> None:
+    registry = MemoryRegistry(PARTS)
+    version = make_version("one", tensors={"a": bytes(500)})
+    plan = registry.begin(version)
+    weights = announce_whole(plan, version, WEIGHTS)
+    (upload,) = registry.sign(plan, weights)
+    right = version.contents[ObjectId(upload.sha256)]
+    registry.send(upload, right[:-1] + b"x")
+    registry.upload(plan, version, without=WEIGHTS)
+    with pytest.raises(Integrity):
+        registry.complete(plan)
+    assert registry.store.stat(ObjectId(weights[0].sha256)) is None
+    assert registry.target() is None
+    again = registry.begin(version)
+    registry.upload(again, version)
+    registry.complete(again)
+    assert registry.target() == version.id
+
+
+def test_size_that_was_a_lie_once_does_not_bar_the_file_for_good() -> None:
+    registry = MemoryRegistry()
+    honest = make_version("honest", more={"readme.md": b"twelve bytes"})
+    liar = lie_about(honest, "readme.md", size=3)
+    plan = registry.begin(liar)
+    registry.sign(plan, announce_whole(plan, liar, "readme.md"))
+    registry.push(honest)
+    assert registry.target() == honest.id
+
+
+def test_disk_that_fails_while_bytes_are_verified_costs_no_upload() -> None:
+    store = FailingObjects()
+    registry = MemoryRegistry(store=store)
+    version = make_version("one")
+    plan = registry.begin(version)
+    registry.upload(plan, version)
+    store.is_away = True
+    with pytest.raises(Unavailable):
+        registry.complete(plan)
+    store.is_away = False
+    assert registry.complete(plan).commits == 1
+
+
+def test_push_that_lacks_bytes_says_so_and_can_be_completed_later() -> None:
+    registry = MemoryRegistry()
+    version = make_version("one")
+    plan = registry.begin(version)
+    registry.upload(plan, version, without=CONFIG)
+    with pytest.raises(NotFound) as caught:
+        registry.complete(plan)
+    assert caught.value.kind == "object-not-found"
+    assert caught.value.details["path"] == CONFIG
+    registry.upload(plan, version)
+    assert registry.complete(plan).commits == 1
+
+
+@pytest.mark.parametrize("what", ["new", "note"])
+def test_push_that_names_a_commit_that_is_not_here_is_refused(what: str) -> None:
+    registry = MemoryRegistry()
+    version = make_version("one")
+    absent = CommitId(hash_bytes(b"absent"))
+    notes = [wire.PushNote(absent, "metrics", {})] if what == "note" else []
+    plan = registry.begin(version, notes=notes, new=absent if what == "new" else None)
+    registry.upload(plan, version)
+    with pytest.raises(NotFound) as caught:
+        registry.complete(plan)
+    assert caught.value.kind == "commit-not-found"
+    assert registry.target() is None
+
+
+def test_not_a_number_that_one_push_allowed_is_refused_by_the_next_that_does_not() -> None:
+    registry = MemoryRegistry()
+    weights = write({"a": ("F32", (2,), b"\x00\x00\x80\x3f\x00\x00\xc0\x7f")})
+    version = make_version_of(weights, "nan")
+    registry.push(version, branch="allowed", allow_non_finite=True)
+    again = make_version_of(weights, "the same weights")
+    with pytest.raises(InvalidInput) as caught:
+        registry.push(again, branch="strict")
+    assert caught.value.kind == "tensor-not-finite"
+    registry.push(again, branch="allowed-too", allow_non_finite=True)
+    assert registry.target("strict") is None
+    assert registry.target("allowed-too") == again.id
