@@ -34,7 +34,9 @@ def main() -> None:
         root = Path(name)
         with running_registry(root / "registry") as server:
             environment = server.environment(root / "home")
-            measure(["plait", "push", ADAPTER, "bench/micro", "-m", "first", "--create"], environment)
+            measure(
+                ["plait", "push", ADAPTER, "bench/micro", "-m", "first", "--create"], environment
+            )
             measure(["plait", "clone", "bench/micro", root / "work"], environment)
             report_start(runs, environment, root / "work")
             report_nothing_new(runs, server, environment)

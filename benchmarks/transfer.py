@@ -91,7 +91,10 @@ def measure_once(row: Row, server: Server, home: Path, weights: Path) -> None:
     copy.unlink()
     environment = server.environment(home)
     row.push.add(
-        measure(["plait", "push", weights.parent, "bench/adapter", "-m", "measured", "--create"], environment)
+        measure(
+            ["plait", "push", weights.parent, "bench/adapter", "-m", "measured", "--create"],
+            environment,
+        )
     )
     pulled = measure(["plait", "pull", "bench/adapter"], environment)
     row.pull.add(pulled)

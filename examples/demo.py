@@ -172,9 +172,8 @@ def prove_bytes(bob: Person) -> None:
         folder = Path(bob.run(f"plait pull {REPOSITORY}@{revision}").strip())
         for original in sorted((ADAPTERS / source).iterdir()):
             digest, pulled = digest_of(original), digest_of(folder / original.name)
-            print(
-                f"  {'same' if digest == pulled else 'DIFFERENT'}  {digest[:12]}  {source}/{original.name}"
-            )
+            verdict = "same" if digest == pulled else "DIFFERENT"
+            print(f"  {verdict}  {digest[:12]}  {source}/{original.name}")
             if digest != pulled:
                 raise SystemExit("demo: a pulled file is not the one that was pushed")
 

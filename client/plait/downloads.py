@@ -278,7 +278,8 @@ def _locate(
             "registry-misbehaved", "The registry says where only a part of a file is."
         )
     first = max(0, bisect_right(starts, piece.begin) - 1)
-    for extent, position in zip(extents[first:], starts[first:], strict=False):
+    for number in range(first, len(extents)):
+        extent, position = extents[number], starts[number]
         if position >= piece.end:
             return
         begin, end = max(piece.begin, position), min(piece.end, position + extent.size)

@@ -113,7 +113,8 @@ def mount_small_disk(tmp_path: Path) -> Iterator[MountSmallDisk]:
 
     yield mount
     for place in reversed(mounted):
-        subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=10)
+        command = ["umount", "--lazy", str(place)]
+        subprocess.run(command, check=True, timeout=10)
 
 
 _numbers = itertools.count(1)

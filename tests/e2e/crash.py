@@ -1,4 +1,4 @@
-"""What the crash tests share: a large adapter, the moment to strike, and what must hold after it."""
+"""What the crash tests share: the moment to strike, and what must hold after it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,10 +37,12 @@ class RawVersion:
         ).to_json()
 
     @classmethod
-    def of(cls, tensors: list[MadeTensor] | None = None, **more: bytes) -> RawVersion:
-        """Return a LoRA adapter with these tensors."""
+    def of(
+        cls, tensors: list[MadeTensor] | None = None, *, more: Mapping[str, bytes] | None = None
+    ) -> RawVersion:
+        """Return a LoRA adapter with these tensors, and more files beside it."""
         weights = serialize(lora_tensors() if tensors is None else tensors)
-        return cls({CONFIG: CONFIG_BYTES, WEIGHTS: weights, **more})
+        return cls({CONFIG: CONFIG_BYTES, WEIGHTS: weights, **(more or {})})
 
     def bend(self, change: Callable[[Document], None]) -> RawVersion:
         """Return the version with its manifest changed in place."""

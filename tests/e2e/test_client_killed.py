@@ -6,6 +6,7 @@ name was ever anything but whole.
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import MakeClient
-from e2e.crash import MIB, SLACK, received, sent
+from e2e.crash import MIB, SLACK, Moment, received, sent
 from e2e.made_adapters import WEIGHTS, write_large_adapter
 from e2e.programs import Client, Registry, digest_tree, wait_for
 from e2e.wiretap import Wiretap, tap
@@ -120,11 +121,8 @@ def test_version_is_never_seen_before_it_is_whole(
     try:
         for number in range(6):
             pull = person.start("pull", name)
-            wait_for(
-                lambda pull=pull: pull.poll() is not None or _is_assembling(cache),
-                limit=60,
-                what="the assembly",
-            )
+            moment = _or_its_end(pull, lambda: _is_assembling(cache))
+            wait_for(moment, limit=60, what="the assembly")
             time.sleep(number * 0.0007)
             pull.kill()
             person.finish(pull)
@@ -134,6 +132,10 @@ def test_version_is_never_seen_before_it_is_whole(
         watcher.join(5)
     assert partial == []
     assert digest_tree(path) == digest_tree(folder)
+
+
+def _or_its_end(process: subprocess.Popen[str], moment: Moment) -> Moment:
+    return lambda: process.poll() is not None or moment()
 
 
 def _is_assembling(cache: Path) -> bool:
@@ -147,11 +149,7 @@ def test_copy_that_was_killed_leaves_no_half_file(client: Client, name: str, fol
     expected = digest_tree(folder)
     for number in range(4):
         pull = client.start("pull", name, destination, "--force")
-        wait_for(
-            lambda pull=pull: pull.poll() is not None or destination.exists(),
-            limit=60,
-            what="the copy",
-        )
+        wait_for(_or_its_end(pull, destination.exists), limit=60, what="the copy")
         time.sleep(number * 0.01)
         pull.kill()
         client.finish(pull)

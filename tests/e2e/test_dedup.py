@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +46,9 @@ class Place:
     client: Client
     folder: Path
 
-    def push(self, tensors: list[MadeTensor], **options: dict[str, str]) -> Growth:
+    def push(self, tensors: list[MadeTensor], *, metadata: dict[str, str] | None = None) -> Growth:
         """Push a version and pull it into an empty cache again."""
-        write_adapter(self.folder, tensors, **options)
+        write_adapter(self.folder, tensors, metadata=metadata)
         before = sum(self.registry.objects().values())
         with tap(self.registry.port) as wiretap:
             self.client.via = wiretap.url
@@ -72,9 +71,9 @@ class Place:
 
 
 @pytest.fixture
-def place(make_registry: MakeRegistry, make_client: MakeClient, tmp_path: Path) -> Iterator[Place]:
+def place(make_registry: MakeRegistry, make_client: MakeClient, tmp_path: Path) -> Place:
     registry = make_registry()
-    yield Place(registry, make_client(registry), tmp_path / "adapter")
+    return Place(registry, make_client(registry), tmp_path / "adapter")
 
 
 def size_of(tensors: list[MadeTensor]) -> int:

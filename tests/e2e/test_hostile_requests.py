@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_path_that_leaves_the_folder_is_refused(refuse: Refuse, path: str) -> No
         manifest["files"][0]["path"] = path
         manifest["files"].sort(key=lambda file: file["path"])
 
-    refuse(RawVersion.of(**{"readme.md": b"hello"}).bend(rename), "invalid-path")
+    refuse(RawVersion.of(more={"readme.md": b"hello"}).bend(rename), "invalid-path")
 
 
 def test_names_that_differ_in_case_only_are_refused(refuse: Refuse) -> None:
@@ -107,7 +108,7 @@ def test_pickle_is_refused_by_the_registry_too(refuse: Refuse) -> None:
     def rename(manifest: Document) -> None:
         manifest["files"][-1]["path"] = "weights.bin"
 
-    refuse(RawVersion.of(zz=b"pickle").bend(rename), "pickle-refused")
+    refuse(RawVersion.of(more={"zz": b"pickle"}).bend(rename), "pickle-refused")
 
 
 def test_version_without_config_is_refused(refuse: Refuse) -> None:
@@ -158,7 +159,7 @@ def test_manifest_that_lies_about_a_tensor_is_refused(
 def test_manifest_that_lies_about_the_size_of_a_stored_file_is_refused(
     driver: HttpDriver, refuse: Refuse
 ) -> None:
-    version = RawVersion.of(**{"readme.md": b"hello"})
+    version = RawVersion.of(more={"readme.md": b"hello"})
     push_raw(driver, version, branch="honest")
 
     def lie(manifest: Document) -> None:
@@ -225,9 +226,7 @@ def test_wrong_bytes_in_parts_are_found_and_do_not_stand_in_the_way(
             assert part.request is not None
             headers = {"x-amz-checksum-sha256": encode_checksum(hash_bytes(body))}
             extra = headers if part.size < len(data) else {}
-            transport.send(
-                part.request, Body(part.size, lambda body=body: iter([body])), headers=extra
-            )
+            transport.send(part.request, Body(part.size, partial(iter, [body])), headers=extra)
     with pytest.raises(PlaitError) as caught:
         driver.call("POST", f"/pushes/{plan.push}/complete")
     assert caught.value.kind in {"digest-mismatch", "invalid-safetensors"}

@@ -273,7 +273,7 @@ def test_two_hundred_and_fifty_commits_go_in_one_push(make_client: MakeClient, n
 
 
 def make_commits(client: Client, folder: Path, count: int) -> list[str]:
-    """Make commits by the library that `plait commit` uses: a process for each would take minutes."""
+    """Make commits by what `plait commit` calls: a process for each would take minutes."""
     from plait.model.commit import Person
     from plait.working_copy.commit import Authorship, NewCommit, commit_folder
     from plait.working_copy.copy import WorkingCopy

@@ -21,6 +21,9 @@ from plait.working_copy.revert import RevertRequest, revert
 from plait.working_copy.status import read_status
 from plait.working_copy.switch import create_and_switch, detach, switch
 
+# It runs in seconds; making a failure small takes minutes.
+pytestmark = pytest.mark.timeout(600)
+
 Tree = dict[str, bytes]
 
 names = st.sampled_from(["a.md", "b.md", "deep/c.md", "deep/er/d.md"])
@@ -179,4 +182,4 @@ class WorkingCopyMachine(RuleBasedStateMachine):
 
 
 TestWorkingCopy = WorkingCopyMachine.TestCase
-TestWorkingCopy.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+TestWorkingCopy.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)

@@ -97,8 +97,8 @@ class VerifyFile:
             raise _mismatch(file, "its tensors are not those that its manifest lists")
         if uploaded is not None and not shares_digest and object_digest.hexdigest() != uploaded:
             raise _mismatch(file, "the uploaded ranges have another sha256 than was announced")
-        # A file whose weights nobody looked at keeps no table, and so is verified again by each push
-        # that brings it: what one push allowed does not slip into another that did not.
+        # A file whose weights nobody looked at keeps no table, so that each push that brings it
+        # verifies it again: what one allowed does not slip into another that did not.
         return _describe(file, extents, table=digest_table(file) if observe else None)
 
     def _pieces(self, extent: Extent) -> Iterator[bytes]:
