@@ -6,6 +6,7 @@ name was ever anything but whole.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 from e2e.conftest import MakeClient
 from e2e.crash import MIB, SLACK, Moment, received, sent
 from e2e.made_adapters import WEIGHTS, write_large_adapter
-from e2e.programs import Client, Registry, digest_tree, wait_for
+from e2e.programs import Client, Registry, digest_tree, read_refusal, wait_for
 from e2e.wiretap import Wiretap, tap
 
 pytestmark = pytest.mark.slow
@@ -66,6 +67,42 @@ def test_push_that_was_killed_is_gone_on_with(
     pushed = person.facts("push", folder, name, "-m", "First")
     assert pushed["bytes_sent"] <= wiretap.sent < SIZE * 0.8
     assert person.facts("branch", name)["branches"][0]["commit"] == pushed["commit"]
+
+
+def test_push_that_was_interrupted_says_so_and_ends_soon(
+    person: Client, wiretap: Wiretap, name: str, tmp_path: Path
+) -> None:
+    folder = write_large_adapter(tmp_path / "adapter", mebibytes=66, seed=4)
+    person.run("repo", "create", name)
+    wiretap.reset()
+    push = person.start("push", folder, name, "-m", "First")
+    wait_for(sent(wiretap, SIZE // 3), limit=30, what="bytes")
+    push.send_signal(signal.SIGINT)
+    outcome = person.finish(push, limit=10)
+    assert (outcome.status, outcome.out) == (130, "")
+    assert "interrupted" in outcome.err
+    assert person.facts("branch", name)["branches"] == []
+    person.run("push", folder, name, "-m", "First")
+
+
+def test_file_that_changes_while_it_is_pushed_is_noticed(
+    person: Client, wiretap: Wiretap, name: str, tmp_path: Path
+) -> None:
+    folder = write_large_adapter(tmp_path / "adapter", mebibytes=66, seed=5)
+    person.run("repo", "create", name)
+    wiretap.reset()
+    push = person.start("push", folder, name, "-m", "First", "--json")
+    wait_for(sent(wiretap, 1), limit=30, what="the end of hashing")
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.seek(-2, 2)
+        file.write(b"\x12\x34")
+    outcome = person.finish(push)
+    assert outcome.status == 1
+    assert read_refusal(outcome)["kind"] == "file-changed"
+    assert person.facts("branch", name)["branches"] == []
+    person.run("push", folder, name, "-m", "As it is now")
+    path = Path(person.run("pull", name).strip())
+    assert digest_tree(path) == digest_tree(folder)
 
 
 def test_pull_that_was_killed_is_gone_on_with(

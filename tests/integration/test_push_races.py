@@ -1,0 +1,122 @@
+"""Two completions at once, made to meet at the worst moment: verified, but not yet committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from e2e.made_adapters import lora_tensors, spoil
+from e2e.raw_push import RawVersion
+from plait import wire
+from plait.errors import Conflict, InvalidInput, NotFound
+from plait.model.address import RepositoryName
+from plait.model.ids import CommitId, ObjectId
+from plait_registry.adapters.memory.database import MemoryDatabase
+from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
+from plait_registry.domain.ports import SignedRequest
+from plait_registry.domain.records import PushId
+from plait_registry.services.history import ReadHistory
+from plait_registry.services.push import Push
+from plait_registry.services.refs import ListRefs
+from plait_registry.services.repositories import CreateRepository
+from reference.registry_drivers import FixedClock, plan_objects
+
+NAME = RepositoryName("team", "race")
+NAN = 0x7FC0
+
+
+class MeetingObjects(MemoryObjects):
+    """Objects that let something happen when the first document of a push is about to be stored."""
+
+    meeting: Callable[[], None] | None = None
+
+    def put(self, object_id: ObjectId, data: bytes) -> None:
+        """Let it happen, once; then store."""
+        meeting, self.meeting = self.meeting, None
+        if meeting is not None:
+            meeting()
+        super().put(object_id, data)
+
+
+class Place:
+    """The services over the twins in memory."""
+
+    def __init__(self) -> None:
+        self.database = MemoryDatabase()
+        self.store = MeetingObjects()
+        self._transfers = MemoryTransfers(self.store)
+        self.push = Push(self.database, self.store, self._transfers, FixedClock())
+        CreateRepository(self.database, FixedClock())(NAME, "")
+
+    def send(self, version: RawVersion, request: wire.NewPush) -> PushId:
+        """Begin a push and upload all that it lacks."""
+        plan = self.push.begin(NAME, request)
+        objects, bodies = plan_objects(plan, version.contents())
+        push = PushId(plan.push)
+        uploads = self.push.sign_uploads(NAME, push, wire.UploadRequest(objects)).uploads
+        for upload in uploads:
+            for part in upload.parts:
+                if part.request is not None:
+                    given = part.request
+                    signed = SignedRequest(given.method, given.url, given.headers)
+                    self._transfers.send(signed, bodies[upload.sha256])
+        return push
+
+    def branches(self) -> list[str]:
+        """Return the names of all refs."""
+        return [ref.name for ref in ListRefs(self.database)(NAME)[1]]
+
+
+def test_push_whose_object_another_one_discarded_is_refused_and_can_be_repeated() -> None:
+    place = Place()
+    tensors = lora_tensors()
+    version = RawVersion.of([*tensors[:-1], spoil(tensors[-1], NAN)])
+    allowed = replace(version.request(branch="allowed"), allow_non_finite=True)
+    accepted = place.send(version, allowed)
+    refused = place.send(version, version.request(branch="refused"))
+
+    def meet() -> None:
+        with pytest.raises(InvalidInput) as caught:
+            place.push.complete(NAME, refused)
+        assert caught.value.kind == "tensor-not-finite"
+
+    place.store.meeting = meet
+    with pytest.raises(NotFound) as caught:
+        place.push.complete(NAME, accepted)
+    assert caught.value.kind == "object-not-found"
+    assert place.branches() == []
+
+    place.push.complete(NAME, place.send(version, allowed))
+    assert place.branches() == ["allowed"]
+    for data in version.files.values():
+        assert data in place.store.objects.values()
+
+
+def test_completion_that_meets_itself_gives_one_answer_and_hangs_notes_once() -> None:
+    place = Place()
+    version = RawVersion.of()
+    note = wire.PushNote(version.commit_id, "metrics", {"loss": 1.5})
+    push = place.send(version, replace(version.request(), notes=[note]))
+    answers: list[wire.PushResult] = []
+    place.store.meeting = lambda: answers.append(place.push.complete(NAME, push))
+    answers.append(place.push.complete(NAME, push))
+    assert answers[0] == answers[1]
+    assert answers[0].bytes_stored > 0
+    _, notes = ReadHistory(place.database).commit(NAME, CommitId(version.commit_id))
+    assert [dict(item.body) for item in notes] == [{"loss": 1.5}]
+
+
+def test_of_two_pushes_that_meet_the_later_one_is_told_of_the_other() -> None:
+    place = Place()
+    first, second = RawVersion.of(lora_tensors(seed=1)), RawVersion.of(lora_tensors(seed=2))
+    pushes = [place.send(version, version.request()) for version in (first, second)]
+    answers: list[wire.PushResult] = []
+    place.store.meeting = lambda: answers.append(place.push.complete(NAME, pushes[0]))
+    with pytest.raises(Conflict) as caught:
+        place.push.complete(NAME, pushes[1])
+    assert caught.value.kind == "ref-update-conflict"
+    assert [answer.ref.target for answer in answers] == [first.commit_id]
+    (ref,) = ListRefs(place.database)(NAME)[1]
+    assert ref.target == first.commit_id
