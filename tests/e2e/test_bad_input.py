@@ -104,6 +104,9 @@ def test_weights_that_are_not_finite_want_a_word(
     client.run("push", folder, repository, "-m", "As it is", "--allow-non-finite")
     path = Path(client.run("pull", repository).strip())
     assert digest_tree(path) == digest_tree(folder)
+    # What one push allowed, it allowed for itself.
+    error = client.refusal("push", folder, f"{repository}@other", "-m", "Bad")
+    assert error["kind"] == "tensor-not-finite"
 
 
 def test_symbolic_link_is_refused(refuse: Refuse, folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ read after the lock was taken is what is there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class WorkingCopy:
         return cls(get_layout(folder))
 
     @contextlib.contextmanager
-    def changing(self, *, attempts: int = ATTEMPTS) -> Iterator[None]:
+    def changing(self, *, attempts: int = ATTEMPTS) -> Generator[None]:
         """Hold the lock that whoever changes something needs; raises Unavailable `busy`."""
         with locked(self.layout, attempts=attempts):
             yield

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from plait.errors import Unavailable
 from plait.working_copy.layout import Layout
@@ -35,7 +35,7 @@ PAUSE = 0.02
 
 
 @contextlib.contextmanager
-def locked(layout: Layout, *, attempts: int = ATTEMPTS) -> Iterator[None]:
+def locked(layout: Layout, *, attempts: int = ATTEMPTS) -> Generator[None]:
     """Hold the working copy's lock.
 
     Raises:
