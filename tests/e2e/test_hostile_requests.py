@@ -44,7 +44,7 @@ def transport(registry: Registry) -> Iterator[HttpTransport]:
 def driver(transport: HttpTransport, name: str) -> HttpDriver:
     """A new repository with one version on `main`."""
     made = HttpDriver(transport, RepositoryName.parse(name))
-    push_raw(made, RawVersion.of(lora_tensors(seed=1)))
+    push_raw(made, RawVersion.of(lora_tensors(seed=901)))
     return made
 
 
@@ -123,12 +123,12 @@ def test_version_without_a_tensor_is_refused(refuse: Refuse) -> None:
 
 
 def test_config_that_is_no_config_is_refused(refuse: Refuse) -> None:
-    weights = serialize(lora_tensors(seed=2))
+    weights = serialize(lora_tensors(seed=902))
     refuse(RawVersion({CONFIG: b"[1, 2]", WEIGHTS: weights}), "invalid-adapter-config")
 
 
 def test_nan_is_refused_and_named(refuse: Refuse) -> None:
-    tensors = lora_tensors(seed=3)
+    tensors = lora_tensors(seed=903)
     tensors[5] = spoil(tensors[5], NAN)
     error = refuse(RawVersion.of(tensors), "tensor-not-finite")
     assert tensors[5].name in error.message
@@ -139,7 +139,7 @@ def test_nan_is_refused_and_named(refuse: Refuse) -> None:
 def test_manifest_that_lies_about_a_tensor_is_refused(
     driver: HttpDriver, refuse: Refuse, field: str, *, is_stored: bool
 ) -> None:
-    version = RawVersion.of(lora_tensors(seed=4))
+    version = RawVersion.of(lora_tensors(seed=904))
 
     def lie(manifest: Document) -> None:
         table = weights_of(manifest)["tensors"]
@@ -176,13 +176,13 @@ def test_one_digest_with_two_tables_is_refused(refuse: Refuse) -> None:
         twin["tensors"] = {**twin["tensors"], "entries": entries}
         manifest["files"].append(twin)
 
-    refuse(RawVersion.of(lora_tensors(seed=5)).bend(lie), "invalid-manifest")
+    refuse(RawVersion.of(lora_tensors(seed=905)).bend(lie), "invalid-manifest")
 
 
 def test_bytes_other_than_announced_are_refused_by_the_store(
     transport: HttpTransport, driver: HttpDriver
 ) -> None:
-    version = RawVersion.of(lora_tensors(seed=6))
+    version = RawVersion.of(lora_tensors(seed=906))
     before = driver.refs()
     version.parents = [before["main"][1]]
     plan = _begin(driver, version.request(expected=before["main"][1]))
@@ -238,9 +238,9 @@ def test_wrong_bytes_in_parts_are_found_and_do_not_stand_in_the_way(
 
 def test_joined_ranges_with_wrong_bytes_are_found_and_can_be_sent_again(driver: HttpDriver) -> None:
     large = embedding(rows=512)
-    first = RawVersion.of([large, *lora_tensors(seed=8)])
+    first = RawVersion.of([large, *lora_tensors(seed=908)])
     tip = push_raw(driver, first, branch="joined")
-    second = RawVersion.of([large, *lora_tensors(seed=9)])
+    second = RawVersion.of([large, *lora_tensors(seed=909)])
     second.parents = [tip]
     plan = _begin(driver, second.request(branch="joined", expected=tip))
     (file,) = plan.files
@@ -255,7 +255,7 @@ def test_joined_ranges_with_wrong_bytes_are_found_and_can_be_sent_again(driver: 
 
 
 def test_ranges_that_leave_out_what_is_not_stored_are_refused(driver: HttpDriver) -> None:
-    version = RawVersion.of(lora_tensors(seed=10))
+    version = RawVersion.of(lora_tensors(seed=9010))
     plan = _begin(driver, version.request(branch="short"))
     data = version.files[WEIGHTS]
     start = weights_of(version.manifest)["tensors"]["entries"][3]["offset"]
@@ -273,7 +273,7 @@ def test_ranges_that_leave_out_what_is_not_stored_are_refused(driver: HttpDriver
 
 
 def test_push_completed_twice_at_once_hangs_its_notes_once(driver: HttpDriver) -> None:
-    version = RawVersion.of([random_tensor("big", (8 * MIB,), 11), *lora_tensors(seed=11)])
+    version = RawVersion.of([random_tensor("big", (8 * MIB,), 11), *lora_tensors(seed=9011)])
     note = wire.PushNote(version.commit_id, "metrics", {"loss": 1.5})
     request = replace(version.request(branch="twice"), notes=[note])
     plan = _begin(driver, request)
@@ -296,7 +296,7 @@ def test_push_completed_twice_at_once_hangs_its_notes_once(driver: HttpDriver) -
 
 def test_refused_push_does_not_take_away_the_bytes_of_an_accepted_one(driver: HttpDriver) -> None:
     """NaN is allowed by one push and refused by another of the same bytes at the same time."""
-    tensors = [random_tensor("big", (8 * MIB,), 12), *lora_tensors(seed=12)]
+    tensors = [random_tensor("big", (8 * MIB,), 12), *lora_tensors(seed=9012)]
     version = RawVersion.of([*tensors[:-1], spoil(tensors[-1], NAN)])
     allowed = replace(version.request(branch="allowed"), allow_non_finite=True)
     plans = [_begin(driver, allowed), _begin(driver, version.request(branch="refused"))]
@@ -323,7 +323,7 @@ def test_refused_push_does_not_take_away_the_bytes_of_an_accepted_one(driver: Ht
 def test_tag_never_moves_and_its_name_is_never_used_again(driver: HttpDriver) -> None:
     tip = driver.refs()["main"][1]
     driver.create_ref("tag", "v1", "main")
-    version = RawVersion.of(lora_tensors(seed=13))
+    version = RawVersion.of(lora_tensors(seed=9013))
     version.parents = [tip]
     request = version.request(expected=tip)
     for kind, expected in (("tag", tip), ("tag", None), ("branch", tip), ("branch", None)):
@@ -375,7 +375,7 @@ def test_call_without_the_token_is_refused(registry: Registry, name: str) -> Non
 
 
 def test_document_of_a_future_format_is_refused(driver: HttpDriver) -> None:
-    version = RawVersion({CONFIG: CONFIG_BYTES, WEIGHTS: serialize(lora_tensors(seed=14))})
+    version = RawVersion({CONFIG: CONFIG_BYTES, WEIGHTS: serialize(lora_tensors(seed=9014))})
     version.manifest["format"] = "plait.manifest/2"
     with pytest.raises(PlaitError) as caught:
         push_raw(driver, version, branch="future")
