@@ -67,6 +67,9 @@ def read_settings(
         log_level=_read_log_level(source),
     )
     _verify_host(settings)
+    if store := source.text("OBJECT_STORE", ""):
+        # Weights in a folder where the operator expects a bucket would be a bad surprise.
+        raise _refuse("OBJECT_STORE", store, "this version keeps objects in the data folder only")
     return settings
 
 

@@ -45,6 +45,7 @@ def test_environment_of_the_process_is_read_by_default(monkeypatch: pytest.Monke
         ("SIGNED_URL_SECONDS", "0"),
         ("LOG_LEVEL", "loud"),
         ("BEHIND_TLS", "maybe"),
+        ("OBJECT_STORE", "s3://bucket?endpoint=https://s3.example.org"),
     ],
 )
 def test_value_that_cannot_work_is_refused_by_the_name_of_its_setting(name: str, text: str) -> None:
