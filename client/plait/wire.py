@@ -159,6 +159,16 @@ class MergeBases:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionDiff:
+    """What changed between two commits, but for what only the weights themselves can tell."""
+
+    old: str = about("A commit id.")
+    new: str = about("A commit id.")
+    config: list[dict[str, Any]] = about("Fields of adapter_config.json whose meaning changed.")
+    manifest: dict[str, Any] = about("Files and tensors: added, removed, renamed, changed.")
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestRequest:
     """Which manifests to send."""
 

@@ -12,6 +12,7 @@ from plait_registry.adapters.folder_transfers import FolderTransfers
 from plait_registry.adapters.sql.database import SqlDatabase
 from plait_registry.adapters.system_clock import SystemClock
 from plait_registry.adapters.url_signing import UrlSigner
+from plait_registry.services.diff import DiffVersions
 from plait_registry.services.files import ReadFiles
 from plait_registry.services.history import ReadHistory
 from plait_registry.services.notes import AddNote
@@ -37,6 +38,7 @@ class Registry:
     move_ref: MoveRef
     delete_ref: DeleteRef
     history: ReadHistory
+    diff: DiffVersions
     files: ReadFiles
     add_note: AddNote
     push: Push
@@ -91,6 +93,7 @@ def build_registry(settings: Settings, folder: DataFolder) -> Registry:
         move_ref=MoveRef(database),
         delete_ref=DeleteRef(database),
         history=ReadHistory(database),
+        diff=DiffVersions(database, objects),
         files=ReadFiles(database, transfers),
         add_note=AddNote(database, clock),
         push=Push(database, objects, transfers, clock),

@@ -351,6 +351,7 @@ def test_openapi_lists_every_route(openapi: dict[str, Any]) -> None:
             f"GET {one}/commits/{{commit}}",
             f"GET {one}/commits/{{commit}}/notes",
             f"POST {one}/commits/{{commit}}/notes",
+            f"GET {one}/diff",
             f"GET {one}/merge-base",
             f"POST {one}/manifests/query",
             f"GET {one}/manifests/{{manifest}}",

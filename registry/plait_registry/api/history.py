@@ -1,4 +1,4 @@
-"""Routes of commits: revisions, the log, single commits, merge bases."""
+"""Routes of commits: revisions, the log, single commits, merge bases, differences."""
 
 from __future__ import annotations
 
@@ -87,6 +87,20 @@ def find_merge_bases(
     """Return the best common ancestors of two revisions."""
     bases = registry_of(request).history.merge_bases(repository_name(namespace, name), left, right)
     return wire.MergeBases(list(bases))
+
+
+@router.get("/diff", responses=describe(NotFound))
+def diff_versions(
+    request: Request, namespace: Namespace, name: Name, old: Revision, new: Revision = HEAD
+) -> wire.VersionDiff:
+    """Compare two revisions: the adapter's config, files, and the tensors inside them."""
+    found = registry_of(request).diff(repository_name(namespace, name), old, new)
+    return wire.VersionDiff(
+        found.old,
+        found.new,
+        [change.to_json() for change in found.config],
+        found.manifest.to_json(),
+    )
 
 
 def _show(row: CommitRow, notes: Sequence[NoteRow]) -> wire.CommitRecord:

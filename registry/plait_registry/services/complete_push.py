@@ -49,6 +49,7 @@ from plait_registry.domain.staging import (
     verify_parents_known,
 )
 from plait_registry.services.commit_source import RecordsSource
+from plait_registry.services.stored_file import read_file
 from plait_registry.services.verify_file import VerifiedFile, VerifyFile, digest_table
 
 
@@ -181,16 +182,11 @@ class CompletePush:
         missing = set(configs.values()) - set(extents)
         with self._database.read() as records:
             extents.update(records.files.load_extents(None, missing))
-        types = {digest: self._read_type(extents[digest]) for digest in set(configs.values())}
+        types = {
+            digest: parse_adapter_config(read_file(self._store, extents[digest])).peft_type
+            for digest in set(configs.values())
+        }
         return {key: types[digest] for key, digest in configs.items()}
-
-    def _read_type(self, extents: Sequence[Extent]) -> str:
-        data = b"".join(
-            piece
-            for extent in extents
-            for piece in self._store.read(extent.object, extent.offset, extent.offset + extent.size)
-        )
-        return parse_adapter_config(data).peft_type
 
     def _verify_move(self, staged: _Staged, rows: Sequence[CommitRow]) -> None:
         update = staged.push.update
