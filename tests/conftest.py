@@ -57,9 +57,3 @@ def shared_data(name: str) -> Path:
 def zoo_data() -> Path:
     """A 5.4M-parameter base, 23 families of adapters as PEFT writes them, federated updates."""
     return shared_data("zoo")
-
-
-@pytest.fixture(scope="session")
-def golden_merge_data() -> Path:
-    """The digests of merged tensors under the definition merge-fp64-v1."""
-    return shared_data("golden-merge-fp64-v1.json")

@@ -24,7 +24,6 @@ from plait.parallel import StopSign, run_parallel
 from plait.progress import Progress
 from plait.transport import PIECE_SIZE, Body, Transport
 
-CHECKSUM_HEADER = "x-amz-checksum-sha256"
 MOST_SIGNATURES = 3
 """A signature that expires while others are sent is asked for again; more often is a fault."""
 
@@ -141,7 +140,7 @@ class Uploader:
         headers = {}
         if not is_whole:
             digest = item.source.digest(part.offset, part.size, stop)
-            headers[CHECKSUM_HEADER] = base64.b64encode(digest).decode()
+            headers[wire.CHECKSUM_HEADER] = base64.b64encode(digest).decode()
         for attempt in range(1, MOST_SIGNATURES + 1):
             if part.request is None:
                 return

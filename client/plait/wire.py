@@ -21,6 +21,8 @@ from plait.errors import Unavailable
 
 API_PREFIX = "/api/v1"
 REQUEST_ID_HEADER = "X-Request-Id"
+CHECKSUM_HEADER = "x-amz-checksum-sha256"
+"""Of a body that goes to an object store: its sha256 in base64, as S3 names it."""
 MOST_COMMITS_PER_CALL = 100
 MOST_FILES_PER_CALL = 1_000
 

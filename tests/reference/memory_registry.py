@@ -16,10 +16,11 @@ from plait.model.ids import CommitId, ObjectId, hash_bytes
 from plait.model.manifest import Manifest
 from plait.model.paths import FilePath
 from plait.model.refs import RefName
+from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
 from plait_registry.adapters.upload_parts import PartSizes
-from plait_registry.adapters.url_signing import CHECKSUM_HEADER, encode_checksum
+from plait_registry.adapters.url_signing import encode_checksum
 from plait_registry.domain.ports import SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.push import Push

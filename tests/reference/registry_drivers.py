@@ -18,9 +18,10 @@ from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ManifestId, ObjectId, hash_bytes
 from plait.model.refs import RefKind, RefName, RefUpdate
 from plait.transport import Body, repository_path
+from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
-from plait_registry.adapters.url_signing import CHECKSUM_HEADER, encode_checksum
+from plait_registry.adapters.url_signing import encode_checksum
 from plait_registry.domain.ports import SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.files import ReadFiles

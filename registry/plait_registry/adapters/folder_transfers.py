@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from plait.errors import Integrity, InvalidInput, Unavailable
 from plait.model.ids import ObjectId, abbreviate
+from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.folder_objects import (
     FolderObjects,
     missing,
@@ -30,7 +31,7 @@ from plait_registry.adapters.folder_uploads import (
     arrived_already,
 )
 from plait_registry.adapters.upload_parts import PartSizes
-from plait_registry.adapters.url_signing import CHECKSUM_HEADER, Grant, UrlSigner
+from plait_registry.adapters.url_signing import Grant, UrlSigner
 from plait_registry.domain.ports import SignedPart, SignedRequest, Transfers
 
 _HANDLE = re.compile(r"[0-9a-f]{32}")

@@ -14,8 +14,9 @@ from typing_extensions import override
 
 from plait.errors import AlreadyExists, Integrity, InvalidInput, NotFound, PermissionDenied
 from plait.model.ids import ObjectId, abbreviate, hash_bytes, parse_object_id
+from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.upload_parts import PartSizes
-from plait_registry.adapters.url_signing import CHECKSUM_HEADER, encode_checksum
+from plait_registry.adapters.url_signing import encode_checksum
 from plait_registry.domain.ports import ObjectStore, SignedPart, SignedRequest, Transfers
 
 _PIECE = 1024 * 1024

@@ -22,10 +22,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from plait.errors import PermissionDenied
 from plait.model.ids import ObjectId
+from plait.wire import CHECKSUM_HEADER
 from plait_registry.domain.ports import SignedRequest
 
 OBJECTS_PATH = "/objects"
-CHECKSUM_HEADER = "x-amz-checksum-sha256"
 LIFETIME = 3_600
 """Seconds that a URL is good for."""
 

@@ -20,7 +20,8 @@ from plait.model.paths import FilePath
 from plait.model.refs import RefKind, RefName, RefUpdate
 from plait.progress import NO_PROGRESS
 from plait.push import PushRequest, push_commits
-from plait.uploads import CHECKSUM_HEADER, Uploader
+from plait.uploads import Uploader
+from plait.wire import CHECKSUM_HEADER
 from reference.memory_transport import MemoryTransport
 
 DATA = random.Random(2).randbytes(200)
