@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ManifestId, ObjectId, hash_bytes
 from plait.model.refs import RefKind, RefName, RefUpdate
+from plait_registry.domain.access import SYSTEM, Readable
 from plait_registry.domain.ancestry import Link, choose_skip
 from plait_registry.domain.ports import Database, Records
 from plait_registry.domain.records import (
     CommitRow,
     Extent,
     FileRow,
+    NewRepository,
     NoteRow,
     ObjectRow,
     PushId,
@@ -22,7 +24,15 @@ from plait_registry.domain.records import (
 )
 
 NOW = "2026-11-24T06:07:00Z"
+ALL = Readable.by(SYSTEM)
+"""Every repository."""
 MANIFEST = ManifestId(hash_bytes(b"the manifest"))
+
+
+def new_repository(
+    name: RepositoryName, description: str = "", created_at: str = NOW
+) -> NewRepository:
+    return NewRepository(name, description, created_at, private=False, salt=b"salt")
 
 
 def digest(word: str) -> ObjectId:
@@ -87,7 +97,7 @@ class History:
 
 def make_repository(database: Database, name: str = "team/sql") -> RepositoryId:
     with database.write() as records:
-        return records.repositories.insert(RepositoryName.parse(name), "", NOW).id
+        return records.repositories.insert(new_repository(RepositoryName.parse(name), "", NOW)).id
 
 
 def insert_commits(records: Records, repository: RepositoryId, rows: Iterable[CommitRow]) -> None:

@@ -1,6 +1,7 @@
 """The schema goes up and down, and is what the code believes it to be."""
 
 import io
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,13 +16,27 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from database_suite.rows import make_repository
+from database_suite.first_schema import A, B, complete_first, read_first, write_first
+from database_suite.rows import ALL, make_repository
 from plait.errors import Internal, Unavailable
+from plait.model.address import RepositoryName
+from plait.model.ids import CommitId, ObjectId
+from plait.model.refs import RefName
+from plait_registry.adapters.sql import migrating, postgres_engine
 from plait_registry.adapters.sql.database import SqlDatabase
-from plait_registry.adapters.sql.dialect import allow_writes
+from plait_registry.adapters.sql.dialect import begin, build_engine
+from plait_registry.adapters.sql.limits import Access
 from plait_registry.adapters.sql.migrating import build_config, find_scripts, upgrade
+from plait_registry.adapters.sql.postgres_engine import lock_for_migration
 from plait_registry.adapters.sql.tables import METADATA
 from plait_registry.domain.records import RepositoryQuery
+from served.postgres import shared_postgres_server
+
+REVISIONS = [
+    script.revision
+    for script in reversed(list(ScriptDirectory.from_config(build_config()).walk_revisions()))
+]
+"""All of them, the first one first."""
 
 MIGRATE = """
 import sys
@@ -36,7 +51,7 @@ database.close()
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqlDatabase]:
+def sqlite(tmp_path: Path) -> Iterator[SqlDatabase]:
     # A percent sign and a space, which settings files would read as something else.
     folder = tmp_path / "100% data"
     folder.mkdir()
@@ -44,9 +59,28 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
         yield opened
 
 
-def downgrade(connection: Connection, revision: str) -> None:
-    with allow_writes(connection).begin():
+@pytest.fixture
+def postgres() -> Iterator[SqlDatabase]:
+    server = shared_postgres_server()
+    name = server.new_database()
+    with closing(SqlDatabase(server.url(name))) as opened:
+        yield opened
+    server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> SqlDatabase:
+    """A database without a schema, of each kind in turn."""
+    opened: SqlDatabase = request.getfixturevalue(request.param)
+    return opened
+
+
+def downgrade(database: SqlDatabase, revision: str) -> None:
+    """Take the schema down, by an engine that migrates."""
+    engine = build_engine(database._url, database._limits, migrates=True)
+    with engine.connect() as connection, begin(connection, Access.MIGRATE):
         command.downgrade(build_config(connection), revision)
+    engine.dispose()
 
 
 def table_names(database: SqlDatabase) -> set[str]:
@@ -54,8 +88,8 @@ def table_names(database: SqlDatabase) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
-def head() -> str | None:
-    return ScriptDirectory.from_config(build_config()).get_current_head()
+def head() -> str:
+    return REVISIONS[-1]
 
 
 def test_new_database_goes_up_down_and_up_again(database: SqlDatabase) -> None:
@@ -64,8 +98,7 @@ def test_new_database_goes_up_down_and_up_again(database: SqlDatabase) -> None:
     assert database.schema_revision() == head()
     assert table_names(database) == {*METADATA.tables, "alembic_version"}
     make_repository(database)
-    with database._engine.connect() as connection:
-        downgrade(connection, "base")
+    downgrade(database, "base")
     assert table_names(database) == {"alembic_version"}
     assert database.schema_revision() is None
     database.migrate()
@@ -81,14 +114,48 @@ def test_migrated_schema_is_that_of_the_code(database: SqlDatabase) -> None:
 
 
 def test_migrated_tables_are_written_like_those_of_the_code(
-    database: SqlDatabase, tmp_path: Path
+    sqlite: SqlDatabase, tmp_path: Path
 ) -> None:
     """Also what Alembic does not compare: primary keys, checks, collations, WITHOUT ROWID."""
-    database.migrate()
+    sqlite.migrate()
     with closing(SqlDatabase(f"sqlite:///{tmp_path}/other.db")) as other:
-        with other._engine.connect() as connection, allow_writes(connection).begin():
-            METADATA.create_all(connection)
-        assert read_schema(database) == read_schema(other)
+        create_all(other)
+        assert read_schema(sqlite) == read_schema(other)
+
+
+def test_migrated_tables_of_postgresql_are_those_of_the_code(postgres: SqlDatabase) -> None:
+    postgres.migrate()
+    server = shared_postgres_server()
+    name = server.new_database()
+    with closing(SqlDatabase(server.url(name))) as other:
+        create_all(other)
+        assert read_catalog(postgres) == read_catalog(other)
+    server.drop_database(name)
+
+
+def create_all(database: SqlDatabase) -> None:
+    with database._engine.connect() as connection, begin(connection, Access.MIGRATE):
+        METADATA.create_all(connection)
+
+
+def read_catalog(database: SqlDatabase) -> list[set[tuple[object, ...]]]:
+    """Return the columns with their types, collations and defaults; constraints; indexes."""
+    queries = (
+        """SELECT table_name, column_name, data_type, character_maximum_length, collation_name,
+        is_nullable, column_default FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name <> 'alembic_version'""",
+        """SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%%'""",
+        """SELECT indexname, indexdef FROM pg_indexes
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version'""",
+    )
+    with database._engine.connect() as connection, begin(connection):
+        return [{tuple(row) for row in connection.exec_driver_sql(query)} for query in queries]
+
+
+# SQLite writes a column that was added later behind the last one, in the same line, and quotes the
+# name of a table that was made anew.
+_LINE = re.compile(r"\n|, (?=\w+ [A-Z]+)")
 
 
 def read_schema(database: SqlDatabase) -> dict[str, list[str]]:
@@ -97,7 +164,7 @@ def read_schema(database: SqlDatabase) -> dict[str, list[str]]:
     with database._engine.connect() as connection:
         rows = connection.exec_driver_sql(query).all()
     return {
-        name: sorted(line.strip(" \t,") for line in sql.splitlines())
+        name: sorted(line.strip(" \t,") for line in _LINE.split(sql.replace('"', "")))
         for name, sql in rows
         if name != "alembic_version"
     }
@@ -108,9 +175,52 @@ def test_migrating_twice_changes_nothing(database: SqlDatabase) -> None:
     repository = make_repository(database)
     database.migrate()
     with database.read() as records:
-        assert [record.id for record in records.repositories.search(RepositoryQuery())] == [
+        assert [record.id for record in records.repositories.search(RepositoryQuery(ALL))] == [
             repository
         ]
+
+
+@pytest.mark.parametrize("revision", REVISIONS[1:])
+def test_step_down_and_up_again_keeps_what_was_there(database: SqlDatabase, revision: str) -> None:
+    before = REVISIONS[REVISIONS.index(revision) - 1]
+    upgrade(database._url, database._limits, revision=revision)
+    with database._engine.connect() as connection, begin(connection, Access.MIGRATE):
+        write_first(connection)
+        rows = read_first(connection)
+    downgrade(database, before)
+    assert database.schema_revision() == before
+    upgrade(database._url, database._limits, revision=revision)
+    with database._engine.connect() as connection, begin(connection):
+        assert read_first(connection) == rows
+
+
+def test_rows_of_the_first_schema_are_there_in_the_newest(database: SqlDatabase) -> None:
+    upgrade(database._url, database._limits, revision=REVISIONS[0])
+    with database._engine.connect() as connection, begin(connection, Access.MIGRATE):
+        write_first(connection)
+        rows = read_first(connection)
+    database.migrate()
+    with database._engine.connect() as connection, begin(connection):
+        assert read_first(connection) == rows
+    with database.read() as records:
+        (found,) = records.repositories.search(RepositoryQuery(ALL))
+    assert str(found.name) == "team/old"
+    assert found.head == B
+
+
+def test_old_code_works_on_the_newest_schema(database: SqlDatabase) -> None:
+    """While one replica is new already, the others' statements still run."""
+    database.migrate()
+    with database._engine.connect() as connection, begin(connection, Access.WRITE):
+        write_first(connection)
+        complete_first(connection)
+    with database.read() as records:
+        repository = records.repositories.get(RepositoryName("team", "old"))
+        assert repository.head == B
+        assert records.refs.find(repository.id, RefName("v1")) is None
+        assert records.commits.load(repository.id, [CommitId(A), CommitId(B)]).keys() == {A, B}
+        assert records.files.load_extents(repository.id, [ObjectId(A)]).keys() == {A}
+    make_repository(database)
 
 
 def test_processes_that_migrate_at_once_all_succeed(database: SqlDatabase) -> None:
@@ -132,29 +242,31 @@ def test_processes_that_migrate_at_once_all_succeed(database: SqlDatabase) -> No
 
 
 def test_new_file_that_others_hold_is_waited_for_then_reported_as_busy(
-    database: SqlDatabase,
+    sqlite: SqlDatabase,
 ) -> None:
-    file = database._engine.url.database or ""
+    file = sqlite._engine.url.database or ""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("CREATE TABLE held (id)")
         # A reader is enough to stand in the way of WAL, and SQLite does not wait for it by itself.
         other.execute("BEGIN")
         other.execute("SELECT * FROM held").fetchall()
         with pytest.raises(Unavailable) as caught:
-            SqlDatabase(database._url, wait_s=0.1).migrate()
+            SqlDatabase(sqlite._url, wait_s=0.1).migrate()
         assert caught.value.kind == "busy"
         other.execute("ROLLBACK")
         other.execute("DROP TABLE held")
-    database.migrate()
+    sqlite.migrate()
 
 
 def test_migration_that_fails_leaves_no_trace(
     database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "plait_registry.adapters.sql.migrating._verify_foreign_keys",
-        lambda connection: connection.exec_driver_sql("SELECT * FROM absent"),
-    )
+    def fail(connection: Connection, revision: str) -> None:
+        migrating_run(connection, revision)
+        connection.exec_driver_sql("SELECT * FROM absent")
+
+    migrating_run = migrating._run
+    monkeypatch.setattr(migrating, "_run", fail)
     with pytest.raises(Unavailable):
         database.migrate()
     assert table_names(database) == set()
@@ -162,19 +274,48 @@ def test_migration_that_fails_leaves_no_trace(
     database.migrate()
 
 
-def test_migration_that_breaks_a_reference_is_refused(database: SqlDatabase) -> None:
-    database.migrate()
-    with database._engine.connect() as connection:
+def test_process_that_is_killed_while_it_migrates_lets_the_next_one_do_it(
+    postgres: SqlDatabase,
+) -> None:
+    """Its lock goes with its connection."""
+    engine = build_engine(postgres._url, postgres._limits, migrates=True)
+    with engine.connect() as connection:
+        begin(connection, Access.MIGRATE)
+        lock_for_migration(connection)
+        connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
+        connection.invalidate()
+    engine.dispose()
+    postgres.migrate()
+    assert table_names(postgres) == {*METADATA.tables, "alembic_version"}
+
+
+def test_migration_waits_for_another_one_but_not_for_ever(
+    postgres: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_engine, "LONGEST_MIGRATION_S", 1)
+    engine = build_engine(postgres._url, postgres._limits, migrates=True)
+    with engine.connect() as connection, begin(connection, Access.MIGRATE):
+        lock_for_migration(connection)
+        with pytest.raises(Unavailable) as caught:
+            postgres.migrate()
+    engine.dispose()
+    assert caught.value.kind == "busy"
+    postgres.migrate()
+
+
+def test_migration_that_breaks_a_reference_is_refused(sqlite: SqlDatabase) -> None:
+    sqlite.migrate()
+    with sqlite._engine.connect() as connection:
         connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
-        with allow_writes(connection).begin():
+        with begin(connection, Access.WRITE):
             connection.exec_driver_sql("INSERT INTO retired_tags VALUES (77, 'v1')")
     with pytest.raises(Internal, match="1 rows"):
-        database.migrate()
+        sqlite.migrate()
 
 
 def test_database_of_a_newer_plait_is_refused(database: SqlDatabase) -> None:
     database.migrate()
-    with database._engine.connect() as connection, allow_writes(connection).begin():
+    with database._engine.connect() as connection, begin(connection, Access.MIGRATE):
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(Unavailable, match="newer plait"):
         database.migrate()
@@ -183,7 +324,7 @@ def test_database_of_a_newer_plait_is_refused(database: SqlDatabase) -> None:
 
 def test_unknown_revision_is_refused(database: SqlDatabase) -> None:
     with pytest.raises(Unavailable):
-        upgrade(database._url, wait_s=1, revision="absent")
+        upgrade(database._url, database._limits, revision="absent")
 
 
 def test_migrations_can_be_written_out_for_postgresql() -> None:

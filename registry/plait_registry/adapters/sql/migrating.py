@@ -2,8 +2,11 @@
 
 A migration is one transaction, begun as a write: where several processes start at once, the first
 migrates and the others wait, then find nothing to do; killed in the middle, it leaves no trace.
-Foreign keys are not enforced meanwhile, since rebuilding a table, which is how SQLite alters one,
-would count as deleting its rows; they are checked before the transaction ends.
+
+- On SQLite, foreign keys are not enforced meanwhile, since rebuilding a table, which is how SQLite
+  alters one, would count as deleting its rows; they are checked before the transaction ends.
+- On PostgreSQL, an advisory lock is what the others wait for. A table that programs of the schema
+  before still use is waited for no longer than any lock: whoever comes after would queue up behind.
 """
 
 from __future__ import annotations
@@ -18,22 +21,30 @@ from sqlalchemy import URL, Connection
 
 import plait_registry
 from plait.errors import Internal, Unavailable
-from plait_registry.adapters.sql.dialect import allow_writes, build_engine, enter_wal
+from plait_registry.adapters.sql.dialect import begin, build_engine
+from plait_registry.adapters.sql.limits import Access, Limits
+from plait_registry.adapters.sql.postgres_engine import lock_for_migration
+from plait_registry.adapters.sql.sqlite_engine import enter_wal
 
 
-def upgrade(url: str | URL, *, wait_s: float, revision: str = "head") -> None:
+def upgrade(url: str | URL, limits: Limits, *, revision: str = "head") -> None:
     """Upgrade the database at `url`.
 
     Raises:
         Unavailable: it belongs to a newer plait.
     """
-    engine = build_engine(url, wait_s=wait_s, foreign_keys=False)
+    engine = build_engine(url, limits, migrates=True)
+    on_sqlite = engine.dialect.name == "sqlite"
     try:
         with engine.connect() as connection:
-            enter_wal(connection, wait_s=wait_s)
-            with allow_writes(connection).begin():
+            if on_sqlite:
+                enter_wal(connection, wait_s=limits.wait_s)
+            with begin(connection, Access.MIGRATE):
+                if not on_sqlite:
+                    lock_for_migration(connection)
                 _run(connection, revision)
-                _verify_foreign_keys(connection)
+                if on_sqlite:
+                    _verify_foreign_keys(connection)
     finally:
         engine.dispose()
 

@@ -1,0 +1,85 @@
+"""The queries that requests are made of, and a database to ask them in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+
+from database_suite.rows import (
+    ALL,
+    MANIFEST,
+    History,
+    branch,
+    digest,
+    file_row,
+    make_repository,
+    note,
+    push_row,
+    store_commits,
+)
+from plait.model.address import RepositoryName
+from plait.model.ids import CommitId
+from plait.model.refs import RefName
+from plait_registry.adapters.sql.database import SqlDatabase
+from plait_registry.domain.ports import Records
+from plait_registry.domain.records import Extent, ObjectRow, PushId, RepositoryId, TensorRow
+
+REPOSITORY = RepositoryId(1)
+FILE = digest("file")
+TENSORS = [digest(f"tensor {number}") for number in range(500)]
+
+
+@contextmanager
+def recorded(database: SqlDatabase) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the queries of a block, less those that begin a transaction."""
+    queries: list[tuple[str, Any]] = []
+
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if not statement.startswith(("PRAGMA", "BEGIN", "LOCK")):
+            queries.append((statement, parameters))
+
+    event.listen(database._engine, "before_cursor_execute", record)
+    try:
+        yield queries
+    finally:
+        event.remove(database._engine, "before_cursor_execute", record)
+
+
+def fill(database: SqlDatabase) -> None:
+    """Make a repository with 300 commits, a file of 500 tensors, and a push."""
+    history = History()
+    line = history.with_merges(300)
+    assert make_repository(database) == REPOSITORY
+    store_commits(database, REPOSITORY, history.rows.values())
+    tensors = [TensorRow(tensor, 8 * number, 8) for number, tensor in enumerate(TENSORS)]
+    file = file_row("file", Extent(digest("object"), 0, 4_000), tensors=tensors, table="table")
+    with database.write() as records:
+        records.files.insert(REPOSITORY, [file], [ObjectRow(digest("object"), 4_000)])
+        records.commits.insert_notes(REPOSITORY, [note(row, "") for row in line])
+        records.refs.compare_and_set(REPOSITORY, branch("main", None, line[-1]))
+        records.pushes.insert(push_row(REPOSITORY, branch("main", None, line[-1])))
+
+
+TIP = CommitId(digest("line 299"))
+SOME = [CommitId(digest(f"line {number}")) for number in range(150, 250)]
+
+HOT: dict[str, Callable[[Records], object]] = {
+    "get repository": lambda r: r.repositories.get(RepositoryName("team", "sql")),
+    "find ref": lambda r: r.refs.find(REPOSITORY, RefName("main")),
+    "list refs": lambda r: r.refs.list(REPOSITORY),
+    "load commits": lambda r: r.commits.load(REPOSITORY, SOME),
+    "load ancestry": lambda r: r.commits.load_ancestry(REPOSITORY, SOME[:3], 64),
+    "find by prefix": lambda r: r.commits.find_by_prefix(REPOSITORY, TIP[:7]),
+    "find ancestor": lambda r: r.commits.find_ancestor(TIP, 200),
+    "load notes": lambda r: r.commits.load_notes(REPOSITORY, SOME),
+    "load manifests": lambda r: r.files.load_manifests(REPOSITORY, [MANIFEST]),
+    "find known": lambda r: r.files.find_known(ALL, [FILE]),
+    "find objects": lambda r: r.files.find_objects([digest("object")]),
+    "locate tensors": lambda r: r.files.locate_tensors(ALL, TENSORS),
+    "load extents": lambda r: r.files.load_extents(REPOSITORY, [FILE]),
+    "load any extents": lambda r: r.files.load_extents(None, [FILE]),
+    "get push": lambda r: r.pushes.get(REPOSITORY, PushId("push")),
+    "load staged": lambda r: r.pushes.load_staged(PushId("push")),
+    "find uploads": lambda r: r.pushes.find_uploads(REPOSITORY, [FILE]),
+}
