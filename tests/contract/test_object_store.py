@@ -1,5 +1,6 @@
 """What every object store does, whatever it keeps its bytes in."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,6 +114,8 @@ def test_whatever_is_no_id_never_becomes_a_path(store: ObjectStore, text: str) -
         next(store.read(wrong))
     with pytest.raises(InvalidInput):
         store.delete(wrong)
+    with pytest.raises(InvalidInput):
+        store.discard_wrong(wrong)
     with pytest.raises((InvalidInput, Integrity)):
         store.put(wrong, CONTENT)
 
@@ -121,3 +124,29 @@ def test_many_that_put_one_object_at_once_all_succeed(store: ObjectStore) -> Non
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store.put(OBJECT, CONTENT), range(32)))
     assert b"".join(store.read(OBJECT)) == CONTENT
+
+
+def test_listed_objects_are_those_that_are_stored(store: ObjectStore) -> None:
+    contents = [b"", CONTENT, b"other"]
+    for content in contents:
+        store.put(hash_bytes(content), content)
+    found = list(store.list())
+    assert sorted((item.id, item.size) for item in found) == sorted(
+        (hash_bytes(content), len(content)) for content in contents
+    )
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item.modified_at) for item in found)
+
+
+def test_empty_store_lists_nothing(store: ObjectStore) -> None:
+    assert list(store.list()) == []
+
+
+def test_right_object_is_not_discarded_and_an_absent_one_is_no_matter(store: ObjectStore) -> None:
+    store.discard_wrong(OBJECT)
+    store.put(OBJECT, CONTENT)
+    store.discard_wrong(OBJECT)
+    assert b"".join(store.read(OBJECT)) == CONTENT
+
+
+def test_store_that_answers_passes_its_check(store: ObjectStore) -> None:
+    store.check()

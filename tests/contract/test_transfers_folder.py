@@ -12,13 +12,13 @@ import pytest
 
 from plait.errors import AlreadyExists, Integrity, InvalidInput, NotFound, Unavailable
 from plait.model.ids import hash_bytes
+from plait.model.part_sizes import PartSizes
 from plait_registry.adapters.folder_objects import FolderObjects
 from plait_registry.adapters.folder_transfers import FolderTransfers
 from plait_registry.adapters.folder_uploads import PartUpload, WholeUpload
-from plait_registry.adapters.upload_parts import PartSizes
 from plait_registry.adapters.url_signing import UrlSigner
 from plait_registry.domain.ports import SignedPart
-from served.stores import KEY, SIZES, checksum_headers
+from served.stores import KEY, SIZES, part_digests
 
 LARGE = random.Random(3).randbytes(5_000)
 OBJECT = hash_bytes(LARGE)
@@ -37,7 +37,7 @@ def transfers(objects: FolderObjects) -> FolderTransfers:
 
 
 def sign(transfers: FolderTransfers, handle: str) -> Sequence[SignedPart]:
-    return transfers.sign_upload(OBJECT, len(LARGE), handle)
+    return transfers.sign_upload(OBJECT, len(LARGE), handle, part_digests(LARGE))
 
 
 def open_part(
@@ -45,8 +45,7 @@ def open_part(
 ) -> WholeUpload | PartUpload:
     assert part.request is not None
     url = urlsplit(part.request.url)
-    headers = {**part.request.headers, **checksum_headers(body)}
-    return transfers.open_upload(url.path, url.query, headers)
+    return transfers.open_upload(url.path, url.query, part.request.headers)
 
 
 def send_part(transfers: FolderTransfers, part: SignedPart) -> None:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import boto3.session
+import httpx
 from starlette.types import ASGIApp, Message, Scope
 
 from plait.errors import PlaitError
 from plait.model.ids import ObjectId, hash_bytes
+from plait.model.part_sizes import PartSizes
 from plait_registry.adapters.folder_objects import FolderObjects
 from plait_registry.adapters.folder_transfers import FolderTransfers
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
-from plait_registry.adapters.upload_parts import PartSizes
+from plait_registry.adapters.s3_client import IMPATIENT, S3Bucket
+from plait_registry.adapters.s3_objects import S3Objects
+from plait_registry.adapters.s3_probe import StoreFeatures
+from plait_registry.adapters.s3_transfers import S3Transfers
 from plait_registry.adapters.url_signing import UrlSigner
 from plait_registry.api.object_gateway import ObjectGateway
 from plait_registry.domain.ports import ObjectStore, SignedPart, SignedRequest, Transfers
+from served.s3 import shared_s3_server
 
 SIZES = PartSizes(largest_whole=4_096, part=1_024)
 KEY = b"k" * 32
@@ -50,17 +60,23 @@ class StoreUnderTest:
         """Return all bytes, as the registry reads them."""
         return b"".join(self.objects.read(object_id))
 
+    def sign(self, content: bytes, handle: str) -> Sequence[SignedPart]:
+        """Ask for the parts of `content`, and tell their digests."""
+        size = len(content)
+        digests = part_digests(content)
+        return self.transfers.sign_upload(hash_bytes(content), size, handle, digests)
+
     def send_part(self, part: SignedPart, content: bytes) -> int:
-        """Upload a part of `content` with its checksum, and return the status."""
+        """Upload a part of `content`, and return the status."""
         assert part.request is not None
         body = content[part.offset : part.offset + part.size]
-        return self.send(part.request, body, checksum_headers(body))[0]
+        return self.send(part.request, body, {})[0]
 
     def upload(self, content: bytes) -> ObjectId:
         """Upload all of an object."""
         object_id = hash_bytes(content)
         handle = self.transfers.begin_upload(object_id, len(content))
-        for part in self.transfers.sign_upload(object_id, len(content), handle):
+        for part in self.sign(content, handle):
             assert self.send_part(part, content) == 200
         self.transfers.finish_upload(object_id, len(content), handle)
         return object_id
@@ -70,6 +86,13 @@ def checksum_headers(body: bytes) -> dict[str, str]:
     """Return the header that every upload needs."""
     digest = hashlib.sha256(body).digest()
     return {"x-amz-checksum-sha256": base64.b64encode(digest).decode()}
+
+
+def part_digests(content: bytes) -> list[ObjectId]:
+    """Return the digests of the parts of `content`, none where it goes in one request."""
+    size = len(content)
+    tiles = [] if SIZES.is_whole(size) else SIZES.tile(size)
+    return [hash_bytes(content[offset : offset + part]) for offset, part in tiles]
 
 
 @contextmanager
@@ -137,7 +160,47 @@ async def call(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, bytes]:
     return status, answer
 
 
+@cache
+def _shared_bucket() -> str:
+    return shared_s3_server().new_bucket()
+
+
+@cache
+def _shared_session() -> Any:
+    # Reading what boto3 knows about S3 takes longer than most tests.
+    return boto3.session.Session()
+
+
+@contextmanager
+def s3_store(_: Path) -> Iterator[StoreUnderTest]:
+    """Yield an empty place in a bucket of the real server, which enforces everything."""
+    bucket = S3Bucket(
+        shared_s3_server().location(_shared_bucket(), prefix=f"{secrets.token_hex(8)}/adapters/"),
+        session=_shared_session(),
+    )
+    impatient = bucket.with_patience(IMPATIENT)
+    objects = S3Objects(bucket, StoreFeatures(), impatient=impatient)
+    transfers = S3Transfers(bucket, objects, StoreFeatures(), seconds=60, sizes=SIZES)
+    with httpx.Client(timeout=30) as client:
+
+        def send(
+            request: SignedRequest, body: bytes, headers: Mapping[str, str]
+        ) -> tuple[int, bytes]:
+            answer = client.request(
+                request.method,
+                request.url,
+                content=body if request.method == "PUT" else None,
+                headers={**request.headers, **headers},
+            )
+            return answer.status_code, answer.content
+
+        yield StoreUnderTest(objects, transfers, send)
+    bucket.close()
+    impatient.close()
+
+
 STORES: Mapping[str, Callable[[Path], AbstractContextManager[StoreUnderTest]]] = {
     "memory": memory_store,
     "folder": folder_store,
+    "s3": s3_store,
 }

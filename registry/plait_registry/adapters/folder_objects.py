@@ -12,8 +12,12 @@ Whatever a crash leaves in `incoming/` has no name that anyone reads.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import secrets
+import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +26,11 @@ from typing_extensions import override
 
 from plait.errors import Integrity, NotFound, Unavailable
 from plait.model.ids import ObjectId, abbreviate, hash_bytes, parse_object_id
-from plait_registry.domain.ports import ObjectStore
+from plait_registry.domain.ports import ObjectStore, StoredObject
 
 PIECE_SIZE = 1024 * 1024
 _NEW = "new-"
+_NAME = re.compile(r"[0-9a-f]{64}")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -59,6 +64,13 @@ class FolderObjects(ObjectStore):
         self.incoming = root / "incoming"
         """Uploads under way; on the same file system as the objects."""
         self._objects = root / "objects" / "sha256"
+        self._discarding = threading.Lock()
+
+    def make(self) -> None:
+        """Make the folders; they may be there already."""
+        with translated_disk_errors():
+            for folder in (self.incoming, self._objects):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def prepare(self) -> None:
         """Make the folders, and remove whole objects that a crash left half written.
@@ -66,14 +78,13 @@ class FolderObjects(ObjectStore):
         Call it before the first request: one process serves a folder, so they are nobody's. Parts
         of larger objects stay, since their upload goes on.
         """
+        self.make()
         with translated_disk_errors():
-            for folder in (self.incoming, self._objects):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for leftover in self.incoming.glob(f"{_NEW}*"):
                 leftover.unlink(missing_ok=True)
 
+    @override
     def check(self) -> None:
-        """Raise `Unavailable` if the folders are away or cannot be written to."""
         with translated_disk_errors():
             for folder in (self.incoming, self._objects):
                 if not os.access(folder, os.W_OK | os.X_OK):
@@ -145,6 +156,27 @@ class FolderObjects(ObjectStore):
         with translated_disk_errors():
             path.unlink(missing_ok=True)
 
+    @override
+    def discard_wrong(self, object_id: ObjectId) -> None:
+        # An object is created only where there is none, and one process serves a folder: while
+        # nobody else removes any, what is removed here is what was read here.
+        with self._discarding:
+            if not has_its_name(self, object_id):
+                self.delete(object_id)
+
+    @override
+    def list(self) -> Iterator[StoredObject]:
+        with translated_disk_errors():
+            folders = sorted(path for path in self._objects.iterdir() if path.is_dir())
+        for folder in folders:
+            with translated_disk_errors(), os.scandir(folder) as entries:
+                found = [
+                    StoredObject(ObjectId(entry.name), status.st_size, time_of(status))
+                    for entry in entries
+                    if is_object_name(folder.name, entry.name) and (status := _stat(entry))
+                ]
+            yield from found
+
     def publish(self, source: Path, descriptor: int, object_id: ObjectId) -> bool:
         """Give a finished file, open as `descriptor`, the object's name as well.
 
@@ -201,6 +233,27 @@ class IncomingFile:
         return self._descriptor
 
 
+def has_its_name(store: ObjectStore, object_id: ObjectId) -> bool:
+    """Tell whether an object's bytes are what its id says; an absent one's are not."""
+    digest = hashlib.sha256()
+    try:
+        for piece in store.read(object_id):
+            digest.update(piece)
+    except NotFound:
+        return False
+    return digest.hexdigest() == object_id
+
+
+def is_object_name(folder: str, name: str) -> bool:
+    """Tell whether a file of that name in that folder is an object."""
+    return _NAME.fullmatch(name) is not None and name.startswith(folder) and len(folder) == 2
+
+
+def time_of(status: os.stat_result) -> str:
+    """Return when a file was written last, as 2026-11-24T06:07:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(status.st_mtime))
+
+
 def write_at(descriptor: int, chunks: Sequence[bytes], offset: int) -> int:
     """Write all of `chunks` from `offset` on, and return where they end."""
     with translated_disk_errors():
@@ -220,3 +273,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None  # removed while others were listed

@@ -11,14 +11,14 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
 from plait.errors import Integrity, InvalidInput, Unavailable
 from plait.model.ids import ObjectId, abbreviate
-from plait.wire import CHECKSUM_HEADER
+from plait.model.part_sizes import PartSizes
 from plait_registry.adapters.folder_objects import (
     FolderObjects,
     missing,
@@ -29,10 +29,10 @@ from plait_registry.adapters.folder_uploads import (
     PartUpload,
     WholeUpload,
     arrived_already,
+    list_parted_uploads,
 )
-from plait_registry.adapters.upload_parts import PartSizes
 from plait_registry.adapters.url_signing import Grant, UrlSigner
-from plait_registry.domain.ports import SignedPart, SignedRequest, Transfers
+from plait_registry.domain.ports import SignedPart, SignedRequest, Transfers, UnfinishedUpload
 
 _HANDLE = re.compile(r"[0-9a-f]{32}")
 
@@ -51,6 +51,11 @@ class FolderTransfers(Transfers):
 
     # --- what the services ask for ---
 
+    @property
+    @override
+    def sizes(self) -> PartSizes:
+        return self._sizes
+
     @override
     def begin_upload(self, object_id: ObjectId, size: int) -> str:
         self._store.path_of(object_id)
@@ -59,9 +64,12 @@ class FolderTransfers(Transfers):
         return secrets.token_hex(16)
 
     @override
-    def sign_upload(self, object_id: ObjectId, size: int, handle: str) -> Sequence[SignedPart]:
+    def sign_upload(
+        self, object_id: ObjectId, size: int, handle: str, parts: Sequence[ObjectId]
+    ) -> Sequence[SignedPart]:
         if self._store.stat(object_id) is not None:
             return ()
+        tiles = self._sizes.tile_with(object_id, size, parts)
         whole = self._sizes.is_whole(size)
         arrived = frozenset() if whole else frozenset(self._find_upload(handle).arrived)
         return tuple(
@@ -70,9 +78,9 @@ class FolderTransfers(Transfers):
                 part,
                 None
                 if offset in arrived
-                else self._signer.sign_upload(Grant(object_id, handle, offset, part, size)),
+                else self._signer.sign_upload(Grant(object_id, handle, offset, part, size, digest)),
             )
-            for offset, part in self._sizes.tile(size)
+            for offset, part, digest in tiles
         )
 
     @override
@@ -87,12 +95,18 @@ class FolderTransfers(Transfers):
                     raise missing(object_id)
                 upload.publish(object_id, size)
             self._verify_stored(object_id, size)
-            upload.remove()
-            # Should the object turn out wrong, whoever sends it anew under this handle begins
-            # afresh, while requests that stalled stay sealed out of the object's file.
-            with self._lock:
-                if self._uploads.get(handle) is upload:
-                    del self._uploads[handle]
+            self._drop(upload, handle)
+
+    @override
+    def abandon_upload(self, object_id: ObjectId, handle: str) -> None:
+        upload = self._find_upload(handle)
+        with upload.lock:
+            upload.sealed = True
+            self._drop(upload, handle)
+
+    @override
+    def list_uploads(self) -> Iterator[UnfinishedUpload]:
+        return list_parted_uploads(self._store)
 
     @override
     def sign_read(self, object_id: ObjectId) -> SignedRequest:
@@ -108,7 +122,6 @@ class FolderTransfers(Transfers):
 
         Raises:
             PermissionDenied: `signed-url-invalid`, `signed-url-expired`.
-            InvalidInput: a part without a checksum.
             AlreadyExists: `object-exists`, nothing needs to be sent.
         """
         grant = self._signer.verify_upload(path, query, headers)
@@ -116,13 +129,7 @@ class FolderTransfers(Transfers):
             raise arrived_already(grant.object_id)
         if grant.is_whole:
             return WholeUpload(self._store, grant.object_id, grant.size)
-        checksum = headers.get(CHECKSUM_HEADER)
-        if checksum is None:
-            raise InvalidInput(
-                "invalid-input",
-                f"A part needs the header {CHECKSUM_HEADER}: the base64 sha256 of its bytes.",
-            )
-        return PartUpload(self._find_upload(grant.handle), grant, checksum)
+        return PartUpload(self._find_upload(grant.handle), grant)
 
     def open_read(self, path: str, query: str) -> FolderReading:
         """Return the object that a GET or HEAD may read.
@@ -142,6 +149,17 @@ class FolderTransfers(Transfers):
             if upload is None:
                 upload = self._uploads[handle] = PartedUpload(self._store, handle)
             return upload
+
+    def _drop(self, upload: PartedUpload, handle: str) -> None:
+        """Remove a sealed upload, whose lock the caller holds.
+
+        Whoever sends the object anew under this handle begins afresh, while requests that stalled
+        stay sealed out of what was the upload's file.
+        """
+        upload.remove()
+        with self._lock:
+            if self._uploads.get(handle) is upload:
+                del self._uploads[handle]
 
     def _verify_stored(self, object_id: ObjectId, size: int) -> None:
         stored = self._store.stat(object_id)

@@ -3,6 +3,7 @@
 A whole object goes to a file of its own, which becomes the object when its digest is right.
 A part goes to its offset in the sparse file `incoming/<handle>/data`, and is marked as arrived by
 the file `incoming/<handle>/part-<offset>` once its checksum was right and its bytes are on disk.
+The file `incoming/<handle>/object-<id>` says what the upload is for, and by its age since when.
 
 Objects never change, and the data file of an upload becomes one without being copied. So no
 request may write into it any more from that moment on, not even one that was begun before and
@@ -12,27 +13,45 @@ the part has arrived. One process serves a folder, so that a lock in memory suff
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plait.errors import AlreadyExists, Integrity
-from plait.model.ids import ObjectId, abbreviate
+from plait.model.ids import ObjectId, abbreviate, parse_object_id
 from plait_registry.adapters.folder_objects import (
     FolderObjects,
     IncomingFile,
     missing,
     sync_folder,
+    time_of,
     translated_disk_errors,
     write_at,
 )
 from plait_registry.adapters.url_signing import Grant
+from plait_registry.domain.ports import UnfinishedUpload
 
 _DATA = "data"
 _MARK = "part-"
+_OBJECT = "object-"
+_HANDLE = re.compile(r"[0-9a-f]{32}")
+
+
+def list_parted_uploads(store: FolderObjects) -> Iterator[UnfinishedUpload]:
+    """Yield the uploads in parts of which anything arrived."""
+    with translated_disk_errors():
+        folders = [path for path in store.incoming.iterdir() if _HANDLE.fullmatch(path.name)]
+    for folder in folders:
+        for path in _list_files(folder):
+            if path.name.startswith(_OBJECT):
+                object_id = parse_object_id(path.name.removeprefix(_OBJECT))
+                try:
+                    yield UnfinishedUpload(object_id, folder.name, time_of(path.stat()))
+                except FileNotFoundError:
+                    continue  # finished while others were listed
 
 
 def arrived_already(object_id: ObjectId) -> AlreadyExists:
@@ -113,6 +132,9 @@ class PartedUpload:
             if not self._folder.exists():
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 sync_folder(self._store.incoming)
+            # Where it is there it stays as it is: its age is the upload's.
+            label = self._folder / f"{_OBJECT}{object_id}"
+            os.close(os.open(label, os.O_CREAT | os.O_CLOEXEC, 0o600))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._folder / _DATA, flags, 0o600)
             try:
@@ -170,11 +192,10 @@ class PartedUpload:
 class PartUpload:
     """The upload of one part in one request."""
 
-    def __init__(self, upload: PartedUpload, grant: Grant, checksum: str) -> None:
+    def __init__(self, upload: PartedUpload, grant: Grant) -> None:
         self.size = grant.size
         self._upload = upload
         self._grant = grant
-        self._checksum = checksum
         self._received = 0
         self._digest = hashlib.sha256()
         with upload.lock:
@@ -201,7 +222,7 @@ class PartUpload:
         """
         if self._received != self.size:
             raise wrong_size(self.size)
-        if base64.b64encode(self._digest.digest()).decode("ascii") != self._checksum:
+        if self._digest.hexdigest() != self._grant.digest:
             raise Integrity(
                 "digest-mismatch", "The body has another sha256 than its checksum header."
             )

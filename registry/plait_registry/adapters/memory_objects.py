@@ -14,11 +14,20 @@ from typing_extensions import override
 
 from plait.errors import AlreadyExists, Integrity, InvalidInput, NotFound, PermissionDenied
 from plait.model.ids import ObjectId, abbreviate, hash_bytes, parse_object_id
+from plait.model.part_sizes import PartSizes
 from plait.wire import CHECKSUM_HEADER
-from plait_registry.adapters.upload_parts import PartSizes
-from plait_registry.adapters.url_signing import encode_checksum
-from plait_registry.domain.ports import ObjectStore, SignedPart, SignedRequest, Transfers
+from plait_registry.adapters.url_signing import NO_DIGEST, encode_checksum
+from plait_registry.domain.ports import (
+    ObjectStore,
+    SignedPart,
+    SignedRequest,
+    StoredObject,
+    Transfers,
+    UnfinishedUpload,
+)
 
+LONG_AGO = "2000-01-01T00:00:00Z"
+"""When everything in memory was stored: tests that look at ages have a clock of their own."""
 _PIECE = 1024 * 1024
 
 
@@ -51,6 +60,21 @@ class MemoryObjects(ObjectStore):
     def delete(self, object_id: ObjectId) -> None:
         self.objects.pop(parse_object_id(object_id), None)
 
+    @override
+    def discard_wrong(self, object_id: ObjectId) -> None:
+        data = self.objects.get(parse_object_id(object_id), b"")
+        if hash_bytes(data) != object_id:
+            self.delete(object_id)
+
+    @override
+    def list(self) -> Iterator[StoredObject]:
+        for object_id, data in sorted(self.objects.items()):
+            yield StoredObject(object_id, len(data), LONG_AGO)
+
+    @override
+    def check(self) -> None:
+        """Memory is always there."""
+
     def get(self, object_id: ObjectId) -> bytes:
         """Return all bytes of an object.
 
@@ -67,6 +91,7 @@ class MemoryObjects(ObjectStore):
 class _Upload:
     """What arrived of an upload in parts, by offset."""
 
+    object_id: ObjectId
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -80,6 +105,7 @@ class _Grant:
     offset: int = 0
     size: int = 0
     total: int = 0
+    digest: ObjectId = NO_DIGEST
 
 
 class MemoryTransfers(Transfers):
@@ -91,35 +117,40 @@ class MemoryTransfers(Transfers):
         self._uploads: dict[str, _Upload] = {}
         self._grants: dict[str, _Grant] = {}
 
+    @property
+    @override
+    def sizes(self) -> PartSizes:
+        return self._sizes
+
     @override
     def begin_upload(self, object_id: ObjectId, size: int) -> str:
         parse_object_id(object_id)
         if size < 0:
             raise InvalidInput("invalid-input", f"An object cannot have {size} bytes.")
-        handle = secrets.token_hex(16)
-        self._uploads[handle] = _Upload()
-        return handle
+        return secrets.token_hex(16)
 
     @override
-    def sign_upload(self, object_id: ObjectId, size: int, handle: str) -> Sequence[SignedPart]:
+    def sign_upload(
+        self, object_id: ObjectId, size: int, handle: str, parts: Sequence[ObjectId]
+    ) -> Sequence[SignedPart]:
         if self._store.stat(object_id) is not None:
             return ()
-        arrived = self._find_upload(handle).parts
+        arrived = self._uploads[handle].parts if handle in self._uploads else {}
         return tuple(
             SignedPart(
                 offset,
                 part,
                 None
                 if offset in arrived
-                else self._sign(_Grant("PUT", object_id, handle, offset, part, size)),
+                else self._sign(_Grant("PUT", object_id, handle, offset, part, size, digest)),
             )
-            for offset, part in self._sizes.tile(size)
+            for offset, part, digest in self._sizes.tile_with(object_id, size, parts)
         )
 
     @override
     def finish_upload(self, object_id: ObjectId, size: int, handle: str) -> None:
         if self._store.stat(object_id) is None and not self._sizes.is_whole(size):
-            parts = self._find_upload(handle).parts
+            parts = self._uploads[handle].parts if handle in self._uploads else {}
             if all(offset in parts for offset, _ in self._sizes.tile(size)):
                 self._store.objects[object_id] = b"".join(parts[key] for key in sorted(parts))
         stored = len(self._store.get(object_id))
@@ -129,6 +160,15 @@ class MemoryTransfers(Transfers):
                 f"The object {abbreviate(object_id)} has {stored} bytes, not {size}.",
             )
         self._uploads.pop(handle, None)
+
+    @override
+    def abandon_upload(self, object_id: ObjectId, handle: str) -> None:
+        self._uploads.pop(handle, None)
+
+    @override
+    def list_uploads(self) -> Iterator[UnfinishedUpload]:
+        for handle, upload in self._uploads.items():
+            yield UnfinishedUpload(upload.object_id, handle, LONG_AGO)
 
     @override
     def sign_read(self, object_id: ObjectId) -> SignedRequest:
@@ -162,12 +202,12 @@ class MemoryTransfers(Transfers):
         return data[int(first) : int(last) + 1]
 
     def _upload(self, grant: _Grant, body: bytes, headers: Mapping[str, str]) -> None:
-        upload = self._find_upload(grant.handle)
+        checksum = encode_checksum(grant.digest)
+        if headers.get(CHECKSUM_HEADER) != checksum:
+            raise PermissionDenied("signed-url-invalid", "The signature does not fit the request.")
+        upload = self._uploads.get(grant.handle) or _Upload(grant.object_id)
         if self._store.stat(grant.object_id) is not None or grant.offset in upload.parts:
             raise AlreadyExists("object-exists", "The object, or this part of it, is here already.")
-        checksum = headers.get(CHECKSUM_HEADER)
-        if checksum is None:
-            raise InvalidInput("invalid-input", f"A part needs the header {CHECKSUM_HEADER}.")
         if len(body) != grant.size:
             raise Integrity("size-mismatch", f"The body must have exactly {grant.size} bytes.")
         if encode_checksum(hash_bytes(body)) != checksum:
@@ -175,16 +215,15 @@ class MemoryTransfers(Transfers):
         if grant.size == grant.total:
             self._store.put(grant.object_id, body)
         else:
-            upload.parts[grant.offset] = body
-
-    def _find_upload(self, handle: str) -> _Upload:
-        return self._uploads.setdefault(handle, _Upload())
+            self._uploads.setdefault(grant.handle, upload).parts[grant.offset] = body
 
     def _sign(self, grant: _Grant) -> SignedRequest:
         word = secrets.token_hex(16)
         self._grants[word] = grant
         url = f"/objects/{grant.object_id}?signature={word}"
-        if grant.method == "PUT" and grant.size == grant.total:
-            checksum = encode_checksum(grant.object_id)
-            return SignedRequest("PUT", url, {CHECKSUM_HEADER: checksum, "if-none-match": "*"})
-        return SignedRequest(grant.method, url, {})
+        if grant.method == "GET":
+            return SignedRequest("GET", url, {})
+        headers = {CHECKSUM_HEADER: encode_checksum(grant.digest)}
+        if grant.size == grant.total:
+            headers["if-none-match"] = "*"
+        return SignedRequest("PUT", url, headers)

@@ -29,8 +29,11 @@ OBJECTS_PATH = "/objects"
 LIFETIME = 3_600
 """Seconds that a URL is good for."""
 
+NO_DIGEST = ObjectId("")
 _READ_FIELDS = ("expires",)
 _UPLOAD_FIELDS = ("expires", "handle", "offset", "size", "total")
+_CREATE_ONLY = {"if-none-match": "*"}
+"""By which the store refuses to overwrite a whole object; parts have no name yet."""
 _PATH = re.compile(re.escape(OBJECTS_PATH) + "/([0-9a-f]{64})")
 
 
@@ -47,6 +50,8 @@ class Grant:
     """Bytes of the request's body."""
     total: int = 0
     """Bytes of the object."""
+    digest: ObjectId = NO_DIGEST
+    """The sha256 of the request's body; empty for a read."""
 
     @property
     def is_whole(self) -> bool:
@@ -57,6 +62,11 @@ class Grant:
 def encode_checksum(object_id: str) -> str:
     """Return a hexadecimal sha256 as the checksum header wants it."""
     return base64.b64encode(bytes.fromhex(object_id)).decode("ascii")
+
+
+def decode_checksum(header: str) -> ObjectId:
+    """Return what `encode_checksum` was given."""
+    return ObjectId(base64.b64decode(header).hex())
 
 
 class UrlSigner:
@@ -74,11 +84,10 @@ class UrlSigner:
         return SignedRequest("GET", self._sign("GET", object_id, {}, {}), {})
 
     def sign_upload(self, grant: Grant) -> SignedRequest:
-        """Return a request that uploads an object, or a part of one.
-
-        The sender of a part adds the checksum header for the bytes of that part.
-        """
-        headers = _whole_headers(grant.object_id) if grant.is_whole else {}
+        """Return a request that uploads an object, or a part of one."""
+        headers = {CHECKSUM_HEADER: encode_checksum(grant.digest)}
+        if grant.is_whole:
+            headers |= _CREATE_ONLY
         query = {
             "handle": grant.handle,
             "offset": str(grant.offset),
@@ -106,14 +115,15 @@ class UrlSigner:
         fields = _parse_query(query, _UPLOAD_FIELDS)
         object_id = _parse_path(path)
         whole = fields["offset"] == "0" and fields["size"] == fields["total"]
-        signed = {name: headers.get(name, "") for name in _whole_headers(object_id)}
-        self._verify("PUT", path, fields, signed if whole else {})
+        names = (CHECKSUM_HEADER, *(_CREATE_ONLY if whole else ()))
+        self._verify("PUT", path, fields, {name: headers.get(name, "") for name in names})
         return Grant(
             object_id,
             fields["handle"],
             int(fields["offset"]),
             int(fields["size"]),
             int(fields["total"]),
+            decode_checksum(headers[CHECKSUM_HEADER]),
         )
 
     def _sign(
@@ -144,11 +154,6 @@ class UrlSigner:
         lines += [f"{name}={fields[name]}" for name in sorted(fields)]
         lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
         return hmac.new(self._key, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
-
-
-def _whole_headers(object_id: ObjectId) -> dict[str, str]:
-    """Return the headers by which the store refuses wrong bytes and overwrites."""
-    return {CHECKSUM_HEADER: encode_checksum(object_id), "if-none-match": "*"}
 
 
 def _parse_path(path: str) -> ObjectId:
