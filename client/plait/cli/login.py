@@ -29,19 +29,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> None:
-    """Check and remember a token."""
-    from plait.registry import open_registry
+    """Check and remember a token, and say whose it is."""
+    from plait.accounts import identify
+    from plait.cli.whoami import describe_identity
+    from plait.registry import open_transport
+    from plait.wire import encode
 
     url = context.open_url(arguments.url)
     token = _read_token(url)
-    # Listing what one may see needs a valid token, and nothing else.
-    with open_registry(context.configuration.override(url=url, token=token)) as registry:
-        next(registry.repositories(), None)
-    write_login(context.configuration.config_file, url, token)
+    transport = open_transport(context.configuration.override(url=url, token=token))
+    try:
+        identity = identify(transport)
+    finally:
+        transport.close()
+    kept = context.configuration.config_file
+    write_login(kept, url, token)
     if arguments.json:
-        context.terminal.json({"url": url, "config": str(context.configuration.config_file)})
+        context.terminal.json({"url": url, "config": str(kept), "identity": encode(identity)})
         return
-    context.terminal.print(f"Logged in to {url} (kept in {context.configuration.config_file})")
+    context.terminal.print(f"Logged in to {url} as {identity.name} (kept in {kept})")
+    context.terminal.table(describe_identity(identity))
 
 
 def _read_token(url: str) -> str:

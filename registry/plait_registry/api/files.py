@@ -12,7 +12,7 @@ from plait import wire
 from plait.errors import InvalidInput, NotFound
 from plait.model.ids import ManifestId, ObjectId, parse_manifest_id, parse_object_id
 from plait_registry.api.errors import describe
-from plait_registry.api.requests import Name, Namespace, registry_of, repository_name
+from plait_registry.api.requests import Name, Namespace, caller_of, registry_of, repository_name
 from plait_registry.services.files import DownloadPlan
 
 MOST_MANIFESTS_PER_CALL = 100
@@ -33,7 +33,9 @@ def query_manifests(
     """Return several manifests at once."""
     _verify_count(wanted.ids, MOST_MANIFESTS_PER_CALL)
     ids = [parse_manifest_id(text) for text in wanted.ids]
-    found = registry_of(request).files.manifests(repository_name(namespace, name), ids)
+    found = registry_of(request).files.manifests(
+        caller_of(request), repository_name(namespace, name), ids
+    )
     # They are stored as JSON: to parse them only to write them again would take most of the time.
     records = [_join_record(manifest, found[manifest]) for manifest in ids]
     return Response(b'{"manifests":[' + b",".join(records) + b"]}", media_type=_JSON)
@@ -55,7 +57,9 @@ def get_manifest(
 ) -> Response:
     """Return one manifest as exactly the bytes of which its id is the sha256."""
     wanted = parse_manifest_id(manifest)
-    found = registry_of(request).files.manifests(repository_name(namespace, name), [wanted])
+    found = registry_of(request).files.manifests(
+        caller_of(request), repository_name(namespace, name), [wanted]
+    )
     return Response(found[wanted], media_type=_JSON)
 
 
@@ -66,7 +70,11 @@ def plan_downloads(
     """Return where the bytes of files are: ranges of objects, and a signed read for each object."""
     _verify_count(wanted.files, wire.MOST_FILES_PER_CALL)
     files = [parse_object_id(text) for text in wanted.files]
-    return _show(registry_of(request).files.downloads(repository_name(namespace, name), files))
+    return _show(
+        registry_of(request).files.downloads(
+            caller_of(request), repository_name(namespace, name), files
+        )
+    )
 
 
 def _show(plan: DownloadPlan) -> wire.Downloads:

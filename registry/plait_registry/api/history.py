@@ -20,6 +20,7 @@ from plait_registry.api.requests import (
     Limit,
     Name,
     Namespace,
+    caller_of,
     registry_of,
     repository_name,
 )
@@ -38,7 +39,9 @@ def resolve_revision(
     request: Request, namespace: Namespace, name: Name, revision: Revision = HEAD
 ) -> wire.Resolved:
     """Return the commit that a revision names, and its manifest."""
-    row = registry_of(request).history.resolve(repository_name(namespace, name), revision)
+    row = registry_of(request).history.resolve(
+        caller_of(request), repository_name(namespace, name), revision
+    )
     return wire.Resolved(row.id, row.manifest)
 
 
@@ -59,6 +62,7 @@ def list_commits(
 ) -> wire.CommitPage:
     """List a revision and its ancestors: every commit before its parents, newest first."""
     page = registry_of(request).history.log(
+        caller_of(request),
         repository_name(namespace, name),
         LogQuery(wanted.revision, tuple(wanted.exclude), wanted.limit, wanted.cursor),
     )
@@ -75,7 +79,7 @@ def get_commit(
 ) -> wire.CommitRecord:
     """Return one commit and its notes."""
     row, notes = registry_of(request).history.commit(
-        repository_name(namespace, name), parse_commit_id(commit)
+        caller_of(request), repository_name(namespace, name), parse_commit_id(commit)
     )
     return _show(row, notes)
 
@@ -85,7 +89,9 @@ def find_merge_bases(
     request: Request, namespace: Namespace, name: Name, left: Revision, right: Revision
 ) -> wire.MergeBases:
     """Return the best common ancestors of two revisions."""
-    bases = registry_of(request).history.merge_bases(repository_name(namespace, name), left, right)
+    bases = registry_of(request).history.merge_bases(
+        caller_of(request), repository_name(namespace, name), left, right
+    )
     return wire.MergeBases(list(bases))
 
 
@@ -94,7 +100,9 @@ def diff_versions(
     request: Request, namespace: Namespace, name: Name, old: Revision, new: Revision = HEAD
 ) -> wire.VersionDiff:
     """Compare two revisions: the adapter's config, files, and the tensors inside them."""
-    found = registry_of(request).diff(repository_name(namespace, name), old, new)
+    found = registry_of(request).diff(
+        caller_of(request), repository_name(namespace, name), old, new
+    )
     return wire.VersionDiff(
         found.old,
         found.new,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from plait import wire
-from plait.errors import AlreadyExists, InvalidInput, NotFound
+from plait.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from plait.model.address import RepositoryName
 from plait_registry.api.errors import describe
 from plait_registry.api.requests import (
@@ -16,9 +16,11 @@ from plait_registry.api.requests import (
     Limit,
     Name,
     Namespace,
+    caller_of,
     registry_of,
     repository_name,
 )
+from plait_registry.domain.access import Readable
 from plait_registry.domain.records import RepositoryQuery, RepositoryRecord
 
 LONGEST_DESCRIPTION = 1_000
@@ -44,6 +46,7 @@ def list_repositories(
     """List the repositories that match all of the filters, sorted by name."""
     found = registry_of(request).list_repositories(
         RepositoryQuery(
+            readable=Readable.by(caller_of(request)),
             text=filters.query,
             namespace=filters.namespace,
             base=filters.base,
@@ -58,18 +61,49 @@ def list_repositories(
     return wire.RepositoryPage([_show(record) for record in shown], following)
 
 
-@router.post("/repositories", status_code=201, responses=describe(AlreadyExists))
+@router.post("/repositories", status_code=201, responses=describe(AlreadyExists, PermissionDenied))
 def create_repository(request: Request, wanted: wire.NewRepository) -> wire.Repository:
     """Make an empty repository, whose default branch is `main`."""
     name = repository_name(wanted.namespace, wanted.name)
     _verify_description(wanted.description)
-    return _show(registry_of(request).create_repository(name, wanted.description))
+    created = registry_of(request).create_repository(
+        caller_of(request), name, wanted.description, private=wanted.private
+    )
+    return _show(created)
 
 
 @router.get("/repositories/{namespace}/{name}", responses=describe(NotFound))
 def get_repository(request: Request, namespace: Namespace, name: Name) -> wire.Repository:
     """Return one repository, with what its default branch points at."""
-    return _show(registry_of(request).get_repository(repository_name(namespace, name)))
+    return _show(
+        registry_of(request).get_repository(caller_of(request), repository_name(namespace, name))
+    )
+
+
+@router.patch("/repositories/{namespace}/{name}", responses=describe(NotFound, PermissionDenied))
+def update_repository(
+    request: Request, namespace: Namespace, name: Name, wanted: wire.RepositoryUpdate
+) -> wire.Repository:
+    """Change a repository's description, or who may see it."""
+    if wanted.description is not None:
+        _verify_description(wanted.description)
+    updated = registry_of(request).update_repository(
+        caller_of(request),
+        repository_name(namespace, name),
+        description=wanted.description,
+        private=wanted.private,
+    )
+    return _show(updated)
+
+
+@router.delete(
+    "/repositories/{namespace}/{name}",
+    status_code=204,
+    responses=describe(NotFound, PermissionDenied),
+)
+def delete_repository(request: Request, namespace: Namespace, name: Name) -> None:
+    """Delete a repository with its refs and notes; its weights go with garbage collection."""
+    registry_of(request).delete_repository(caller_of(request), repository_name(namespace, name))
 
 
 def _verify_description(text: str) -> None:
@@ -87,6 +121,7 @@ def _show(record: RepositoryRecord) -> wire.Repository:
         namespace=record.name.namespace,
         name=record.name.name,
         description=record.description,
+        private=record.private,
         default_branch=record.default_branch,
         head=record.head,
         created_at=record.created_at,

@@ -11,6 +11,7 @@ from plait.errors import InvalidInput
 from plait.model.address import RepositoryName
 from plait.model.refs import RefKind
 from plait_registry.bootstrap import Registry
+from plait_registry.domain.access import Caller, Role
 
 LARGEST_PAGE = 200
 
@@ -24,6 +25,22 @@ def registry_of(request: Request) -> Registry:
     """Return the registry that the application serves."""
     registry: Registry = request.app.state.registry
     return registry
+
+
+def verify_no_nul(request: Request) -> None:
+    """Check that neither path nor query has a NUL, which no name has and PostgreSQL cannot keep.
+
+    Raises:
+        InvalidInput: there is one.
+    """
+    if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise InvalidInput("invalid-input", "The address has a NUL in it, which no name has.")
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who makes the request, as the edge found out by its token."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 def repository_name(namespace: str, name: str) -> RepositoryName:
@@ -46,4 +63,18 @@ def ref_kind(text: str) -> RefKind:
     except ValueError:
         raise InvalidInput(
             "invalid-input", f"A ref is a 'branch' or a 'tag', not {text!r:.40}."
+        ) from None
+
+
+def parse_role(text: str) -> Role:
+    """Return the role that a request names.
+
+    Raises:
+        InvalidInput: there is no such role.
+    """
+    try:
+        return Role(text)
+    except ValueError:
+        raise InvalidInput(
+            "invalid-input", f"A role is one of {', '.join(Role)}, not {text!r:.40}.", field="role"
         ) from None

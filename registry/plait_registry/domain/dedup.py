@@ -3,6 +3,11 @@
 A safetensors file most of whose tensors are stored already need not be sent whole: the client
 sends the header and the missing tensors, joined, as one new object, and the file becomes a list
 of extents. Its bytes are then verified like any other file's.
+
+Every object that is uploaded ends with the salt of the repository that it comes to, some bytes that
+belong to no file. So an object's name can only be known by who knows its bytes and may push to
+that repository: nobody gets at bytes by their digest alone, and nobody learns from the store that
+another repository holds the same ones (docs/decisions/0047).
 """
 
 from __future__ import annotations
@@ -18,6 +23,8 @@ Ranges = tuple[tuple[int, int], ...]
 Located = Mapping[ObjectId, Sequence[Extent]]
 """Where the bytes of stored tensors are, by digest."""
 
+SALT_SIZE = 16
+"""Bytes of a repository's salt."""
 SMALLEST_SAVING = 64 * 1024
 """Bytes. Below this, one object in one request costs less than the bookkeeping of extents."""
 

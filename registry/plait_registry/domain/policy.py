@@ -1,8 +1,9 @@
-"""What a version must be, beyond being well-formed."""
+"""What a version must be, beyond being well-formed, and what is said about repositories."""
 
 from __future__ import annotations
 
-from plait.errors import InvalidInput
+from plait.errors import AlreadyExists, InvalidInput, NotFound
+from plait.model.address import RepositoryName
 from plait.model.manifest import File, Manifest
 from plait.model.paths import is_pickle
 
@@ -47,3 +48,22 @@ def verify_version(manifest: Manifest) -> None:
 def find_config(manifest: Manifest) -> File | None:
     """Return the adapter's config, or None."""
     return manifest.find(CONFIG_PATH)
+
+
+def missing_repository(name: RepositoryName) -> NotFound:
+    """Return the error that a repository is not there; also for one that the caller may not see."""
+    return NotFound(
+        "repository-not-found",
+        f"There is no repository {name} here, or you may not see it: check the name, or make it "
+        f"with `plait repo create {name}`.",
+        repository=str(name),
+    )
+
+
+def repository_exists(taken: RepositoryName) -> AlreadyExists:
+    """Return the error that a repository has the name already, perhaps in another case."""
+    return AlreadyExists(
+        "repository-exists",
+        f"There is a repository {taken} already: push to it, or choose another name.",
+        repository=str(taken),
+    )

@@ -13,6 +13,7 @@ from typing import Any, NewType
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import RefName, RefUpdate
+from plait_registry.domain.access import Readable
 
 RepositoryId = NewType("RepositoryId", int)
 PushId = NewType("PushId", str)
@@ -25,6 +26,10 @@ class RepositoryRecord:
     id: RepositoryId
     name: RepositoryName
     description: str
+    private: bool
+    """Only who has a role in the namespace may see it."""
+    salt: bytes
+    """Ends every object that is uploaded to it: see `plait_registry.domain.dedup`."""
     default_branch: RefName
     created_at: str
     head: CommitId | None
@@ -33,9 +38,21 @@ class RepositoryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRepository:
+    """A repository that is about to be made."""
+
+    name: RepositoryName
+    description: str
+    created_at: str
+    private: bool
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryQuery:
     """Which repositories to list; None and "" mean any."""
 
+    readable: Readable
     text: str = ""
     """A part of `namespace/name` or of the description, in any case."""
     namespace: str | None = None
@@ -112,6 +129,8 @@ class FileRow:
     those whose weights were accepted without a look at NaN and infinity."""
     tensors: tuple[TensorRow, ...]
     """Empty for files that are not safetensors."""
+    document: ObjectId | None = None
+    """The object from which `extents` can be rebuilt; see `plait_registry.domain.extents`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from plait.model.diff import FieldChange, ManifestDiff, diff_configs, diff_manif
 from plait.model.ids import CommitId
 from plait.model.manifest import Manifest
 from plait.model.revision import resolve_revision
+from plait_registry.domain.access import Caller, Right
 from plait_registry.domain.policy import find_config
 from plait_registry.domain.ports import Database, ObjectStore
+from plait_registry.services.access import find_repository
 from plait_registry.services.commit_source import RecordsSource
 from plait_registry.services.stored_file import read_file
 
@@ -36,7 +38,7 @@ class DiffVersions:
         self._database = database
         self._store = store
 
-    def __call__(self, name: RepositoryName, old: str, new: str) -> VersionDiff:
+    def __call__(self, caller: Caller, name: RepositoryName, old: str, new: str) -> VersionDiff:
         """Return what changed from `old` to `new`; of the weights only their digests are read.
 
         Raises:
@@ -44,7 +46,7 @@ class DiffVersions:
             InvalidInput: `invalid-revision`, `revision-ambiguous`.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             source = RecordsSource(records, repository)
             commits = [resolve_revision(revision, source) for revision in (old, new)]
             rows = records.commits.load(repository.id, commits)

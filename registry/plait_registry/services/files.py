@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from plait.errors import NotFound
 from plait.model.address import RepositoryName
 from plait.model.ids import ManifestId, ObjectId, abbreviate
+from plait_registry.domain.access import Caller, Right
 from plait_registry.domain.ports import Database, SignedRequest, Transfers
 from plait_registry.domain.records import Extent
+from plait_registry.services.access import find_repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class ReadFiles:
         self._transfers = transfers
 
     def manifests(
-        self, name: RepositoryName, ids: Collection[ManifestId]
+        self, caller: Caller, name: RepositoryName, ids: Collection[ManifestId]
     ) -> Mapping[ManifestId, bytes]:
         """Return manifests as canonical JSON.
 
@@ -36,7 +38,7 @@ class ReadFiles:
             NotFound: `manifest-not-found`, one is not in the repository.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             found = records.files.load_manifests(repository.id, ids)
         for manifest in ids:
             if manifest not in found:
@@ -45,15 +47,29 @@ class ReadFiles:
                 )
         return found
 
-    def downloads(self, name: RepositoryName, files: Sequence[ObjectId]) -> DownloadPlan:
+    def downloads(
+        self, caller: Caller, name: RepositoryName, files: Sequence[ObjectId]
+    ) -> DownloadPlan:
         """Return where the bytes of `files` are.
 
         Raises:
-            NotFound: `file-not-found`, one is not in the repository.
+            NotFound: `file-not-found`, one is not in the repository; `file-expired`, not any more.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             found = records.files.load_extents(repository.id, files)
+            lacking = [file for file in files if file not in found]
+            expired = records.held.find_expired(repository.id, lacking)
+        for file, since in sorted(expired.items()):
+            raise NotFound(
+                "file-expired",
+                f"The weights {abbreviate(file)} of {name} were removed on {since[:10]}: no tag "
+                "and no branch pointed at a version with them for longer than the namespace keeps "
+                "such, or they were damaged. Push the version again to bring them back, and tag "
+                "what shall stay.",
+                file=file,
+                expired_at=since,
+            )
         for file in files:
             if file not in found:
                 raise NotFound(

@@ -11,8 +11,10 @@ from plait.model.address import RepositoryName
 from plait.model.commit_graph import Walk, find_merge_bases
 from plait.model.ids import CommitId, abbreviate, parse_commit_id
 from plait.model.revision import resolve_revision
+from plait_registry.domain.access import Caller, Right
 from plait_registry.domain.ports import Database, Records
 from plait_registry.domain.records import CommitRow, NoteRow, RepositoryRecord
+from plait_registry.services.access import find_repository
 from plait_registry.services.commit_source import RecordsSource
 
 LONGEST_CURSOR = 65_536
@@ -45,7 +47,7 @@ class ReadHistory:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def resolve(self, name: RepositoryName, revision: str) -> CommitRow:
+    def resolve(self, caller: Caller, name: RepositoryName, revision: str) -> CommitRow:
         """Return the commit that `revision` names.
 
         Raises:
@@ -53,31 +55,33 @@ class ReadHistory:
             InvalidInput: `invalid-revision`, `revision-ambiguous`.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             commit = resolve_revision(revision, RecordsSource(records, repository))
             return records.commits.load(repository.id, [commit])[commit]
 
-    def log(self, name: RepositoryName, query: LogQuery) -> LogPage:
+    def log(self, caller: Caller, name: RepositoryName, query: LogQuery) -> LogPage:
         """Return a page of the log, every commit before its ancestors.
 
         The work is that of one page, however long history is.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             walk = _start(records, repository, query)
             ids = [node.id for node in islice(walk, query.limit)]
             rows = records.commits.load(repository.id, ids)
             notes = records.commits.load_notes(repository.id, ids)
             return LogPage([rows[commit] for commit in ids], notes, _write_cursor(walk))
 
-    def commit(self, name: RepositoryName, commit: CommitId) -> tuple[CommitRow, Sequence[NoteRow]]:
+    def commit(
+        self, caller: Caller, name: RepositoryName, commit: CommitId
+    ) -> tuple[CommitRow, Sequence[NoteRow]]:
         """Return a commit and its notes.
 
         Raises:
             NotFound: `commit-not-found`.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             row = records.commits.load(repository.id, [commit]).get(commit)
             if row is None:
                 raise NotFound(
@@ -85,10 +89,12 @@ class ReadHistory:
                 )
             return row, records.commits.load_notes(repository.id, [commit]).get(commit, ())
 
-    def merge_bases(self, name: RepositoryName, left: str, right: str) -> list[CommitId]:
+    def merge_bases(
+        self, caller: Caller, name: RepositoryName, left: str, right: str
+    ) -> list[CommitId]:
         """Return the best common ancestors of two revisions."""
         with self._database.read() as records:
-            source = RecordsSource(records, records.repositories.get(name))
+            source = RecordsSource(records, find_repository(records, caller, name, Right.READ))
             return find_merge_bases(
                 source, resolve_revision(left, source), resolve_revision(right, source)
             )

@@ -10,8 +10,12 @@ from plait.errors import InvalidInput, NotFound
 from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, abbreviate
-from plait_registry.domain.ports import Clock, Database
+from plait_registry.domain.access import Caller, Right
+from plait_registry.domain.change import Action, Change
+from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import NoteRow
+from plait_registry.services.access import find_repository
+from plait_registry.services.changes import record_change
 
 LARGEST_NOTE = 256_000
 """Bytes of canonical JSON: metrics and results, not files."""
@@ -43,7 +47,12 @@ class AddNote:
         self._clock = clock
 
     def __call__(
-        self, name: RepositoryName, commit: CommitId, kind: str, body: Mapping[str, Any]
+        self,
+        caller: Caller,
+        name: RepositoryName,
+        commit: CommitId,
+        kind: str,
+        body: Mapping[str, Any],
     ) -> NoteRow:
         """Return the stored note.
 
@@ -53,11 +62,18 @@ class AddNote:
         """
         verify_note(kind, body)
         note = NoteRow(commit, kind, body, self._clock.now())
-        with self._database.write() as records:
-            repository = records.repositories.get(name)
+
+        def add(records: Records) -> NoteRow:
+            repository = find_repository(records, caller, name, Right.WRITE)
             if commit not in records.commits.load(repository.id, [commit]):
                 raise NotFound(
                     "commit-not-found", f"The commit {abbreviate(commit)} is not in {name}."
                 )
             records.commits.insert_notes(repository.id, [note])
-        return note
+            change = Change.of_repository(
+                Action.NOTE_ADD, repository.name, commit=commit, kind=kind
+            )
+            record_change(records, caller, change, at=note.created_at)
+            return note
+
+        return self._database.transact(add)

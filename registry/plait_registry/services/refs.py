@@ -10,10 +10,16 @@ from plait.model.commit_graph import is_ancestor
 from plait.model.ids import CommitId, abbreviate
 from plait.model.refs import Ref, RefKind, RefName, RefUpdate
 from plait.model.revision import resolve_revision
-from plait_registry.domain.ports import Database
+from plait_registry.domain.access import Caller, Right
+from plait_registry.domain.change import Action, Change
+from plait_registry.domain.ports import Clock, Database, Records
+from plait_registry.domain.protection import verify_deletion, verify_move
 from plait_registry.domain.records import RepositoryRecord
 from plait_registry.domain.ref_update import verify_expected, verify_fast_forward
+from plait_registry.services.access import find_repository, right_to
+from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
+from plait_registry.services.guard_push import verify_commit_held
 
 
 class ListRefs:
@@ -22,51 +28,73 @@ class ListRefs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def __call__(self, name: RepositoryName) -> tuple[RepositoryRecord, Sequence[Ref]]:
+    def __call__(
+        self, caller: Caller, name: RepositoryName
+    ) -> tuple[RepositoryRecord, Sequence[Ref]]:
         """Return the repository and all of its refs, sorted by kind and name."""
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.READ)
             return repository, records.refs.list(repository.id)
 
 
 class CreateRef:
     """Makes a branch or tag at a revision that is there."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
-    def __call__(self, name: RepositoryName, kind: RefKind, ref: RefName, revision: str) -> Ref:
+    def __call__(
+        self, caller: Caller, name: RepositoryName, kind: RefKind, ref: RefName, revision: str
+    ) -> Ref:
         """Return the new ref; the same one again is fine.
 
         Raises:
             NotFound: `revision-not-found`.
             Conflict: `ref-update-conflict`, the name points elsewhere; `tag-name-retired`.
             AlreadyExists: `ref-exists`, the name is that of a ref of the other kind.
+            PermissionDenied: `ref-protected`.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.WRITE)
             target = resolve_revision(revision, RecordsSource(records, repository))
-        with self._database.write() as records:
+        now = self._clock.now()
+
+        def create(records: Records) -> Ref:
+            repository = find_repository(records, caller, name, Right.WRITE)
+            if records.refs.find(repository.id, ref) == Ref(kind, ref, target):
+                return Ref(kind, ref, target)
+            _verify_protected(records, caller, repository, ref, is_forced=False)
+            verify_commit_held(records, repository, target)
             records.refs.compare_and_set(repository.id, RefUpdate(kind, ref, None, target))
+            change = Change.of_repository(
+                Action.REF_CREATE, repository.name, kind=kind.value, ref=ref, new=target
+            )
+            record_change(records, caller, change, at=now)
             return Ref(kind, ref, target)
+
+        return self._database.transact(create)
 
 
 class MoveRef:
     """Moves a branch between commits that are there."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
-    def __call__(self, name: RepositoryName, update: RefUpdate) -> Ref:
+    def __call__(self, caller: Caller, name: RepositoryName, update: RefUpdate) -> Ref:
         """Return the moved ref.
 
         Raises:
             NotFound: `commit-not-found`.
             Conflict: `ref-update-conflict`, or `ref-not-fast-forward` without force.
+            PermissionDenied: `ref-protected`.
         """
         # Histories never change, so that only the swap itself has to keep other writers waiting.
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.WRITE)
+            _verify_protected(records, caller, repository, update.name, is_forced=update.force)
             if update.new not in records.commits.load(repository.id, [update.new]):
                 raise NotFound(
                     "commit-not-found",
@@ -77,28 +105,51 @@ class MoveRef:
                 source = RecordsSource(records, repository)
                 forward = is_ancestor(source, update.expected, update.new)
                 verify_fast_forward(update, forward=forward)
-        with self._database.write() as records:
+        now = self._clock.now()
+
+        def move(records: Records) -> Ref:
+            repository = find_repository(records, caller, name, Right.WRITE)
+            moved = Ref(update.kind, update.name, update.new)
+            if records.refs.find(repository.id, update.name) == moved:
+                return moved
+            _verify_protected(records, caller, repository, update.name, is_forced=update.force)
+            verify_commit_held(records, repository, update.new)
             records.refs.compare_and_set(repository.id, update)
-            return Ref(update.kind, update.name, update.new)
+            record_change(records, caller, describe_move(repository.name, update), at=now)
+            return moved
+
+        return self._database.transact(move)
 
 
 class DeleteRef:
     """Deletes a branch or tag; what it pointed at stays until garbage collection."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     def __call__(
-        self, name: RepositoryName, kind: RefKind, ref: RefName, expected: CommitId
+        self,
+        caller: Caller,
+        name: RepositoryName,
+        kind: RefKind,
+        ref: RefName,
+        expected: CommitId,
     ) -> None:
         """Delete the ref if it points at `expected`.
+
+        A tag's name is retired with it, which takes a maintainer.
 
         Raises:
             NotFound: `ref-not-found`, also where the name is of the other kind.
             Conflict: `ref-update-conflict`; the default branch cannot be deleted.
+            PermissionDenied: `permission-denied`, `ref-protected`.
         """
-        with self._database.write() as records:
-            repository = records.repositories.get(name)
+        now = self._clock.now()
+        need = Right.MAINTAIN if kind is RefKind.TAG else Right.WRITE
+
+        def delete(records: Records) -> None:
+            repository = find_repository(records, caller, name, need)
             current = records.refs.find(repository.id, ref)
             if current is None or current.kind is not kind:
                 raise NotFound("ref-not-found", f"There is no {kind} {ref!r} in {name}.")
@@ -107,4 +158,37 @@ class DeleteRef:
                     "default-branch",
                     f"{ref!r} is the default branch of {name} and cannot be deleted.",
                 )
+            rules = records.protections.list(repository.id)
+            verify_deletion(rules, ref, right_to(caller, repository))
             records.refs.delete(repository.id, ref, expected)
+            change = Change.of_repository(
+                Action.REF_DELETE, repository.name, kind=kind.value, ref=ref, old=expected
+            )
+            record_change(records, caller, change, at=now)
+
+        self._database.transact(delete)
+
+
+def describe_move(name: RepositoryName, update: RefUpdate) -> Change:
+    """Return the change that a moved ref is."""
+    return Change.of_repository(
+        Action.REF_MOVE,
+        name,
+        kind=update.kind.value,
+        ref=update.name,
+        old=update.expected,
+        new=update.new,
+        force=update.force,
+    )
+
+
+def _verify_protected(
+    records: Records,
+    caller: Caller,
+    repository: RepositoryRecord,
+    ref: RefName,
+    *,
+    is_forced: bool,
+) -> None:
+    rules = records.protections.list(repository.id)
+    verify_move(rules, ref, right_to(caller, repository), is_forced=is_forced)

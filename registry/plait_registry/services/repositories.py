@@ -1,12 +1,18 @@
-"""Making, finding and listing repositories."""
+"""Making, finding, listing, changing and deleting repositories."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from plait.model.address import RepositoryName
-from plait_registry.domain.ports import Clock, Database
-from plait_registry.domain.records import RepositoryQuery, RepositoryRecord
+from plait_registry.domain.access import Caller, Right, verify_right
+from plait_registry.domain.change import Action, Change
+from plait_registry.domain.dedup import SALT_SIZE
+from plait_registry.domain.ports import Clock, Database, Records
+from plait_registry.domain.records import NewRepository, RepositoryQuery, RepositoryRecord
+from plait_registry.services.access import find_repository
+from plait_registry.services.changes import record_change
 
 
 class CreateRepository:
@@ -16,14 +22,39 @@ class CreateRepository:
         self._database = database
         self._clock = clock
 
-    def __call__(self, name: RepositoryName, description: str) -> RepositoryRecord:
-        """Return the new repository.
+    def __call__(
+        self, caller: Caller, name: RepositoryName, description: str, *, private: bool = True
+    ) -> RepositoryRecord:
+        """Return the new repository; an administrator makes the namespace along with it.
 
         Raises:
             AlreadyExists: `repository-exists`, also where only the case differs.
+            PermissionDenied: `permission-denied`; the same whether the namespace is there or not.
         """
-        with self._database.write() as records:
-            return records.repositories.insert(name, description, self._clock.now())
+        verify_right(
+            caller,
+            caller.right_in(name.namespace),
+            Right.MAINTAIN,
+            f"the namespace {name.namespace}",
+        )
+        now, salt = self._clock.now(), secrets.token_bytes(SALT_SIZE)
+
+        def create(records: Records) -> RepositoryRecord:
+            namespace = records.namespaces.find(name.namespace.lower())
+            if namespace is None:
+                namespace = records.namespaces.insert(name.namespace, now)
+                made = Change(Action.NAMESPACE_CREATE, namespace.name, namespace.key)
+                record_change(records, caller, made, at=now)
+            # Written as the namespace is, whatever the case in which it was typed.
+            full_name = RepositoryName(namespace.name, name.name)
+            created = records.repositories.insert(
+                NewRepository(full_name, description, now, private, salt)
+            )
+            change = Change.of_repository(Action.REPOSITORY_CREATE, full_name, private=private)
+            record_change(records, caller, change, at=now)
+            return created
+
+        return self._database.transact(create)
 
 
 class GetRepository:
@@ -32,14 +63,14 @@ class GetRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def __call__(self, name: RepositoryName) -> RepositoryRecord:
+    def __call__(self, caller: Caller, name: RepositoryName) -> RepositoryRecord:
         """Return the repository.
 
         Raises:
             NotFound: `repository-not-found`.
         """
         with self._database.read() as records:
-            return records.repositories.get(name)
+            return find_repository(records, caller, name, Right.READ)
 
 
 class ListRepositories:
@@ -52,3 +83,55 @@ class ListRepositories:
         """Return the matches, sorted by key; ask on with `after` set to the last one's key."""
         with self._database.read() as records:
             return records.repositories.search(query)
+
+
+class UpdateRepository:
+    """Changes what a repository says about itself, and who may see it."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def __call__(
+        self, caller: Caller, name: RepositoryName, *, description: str | None, private: bool | None
+    ) -> RepositoryRecord:
+        """Return the repository as it is now; None leaves something as it was."""
+        now = self._clock.now()
+
+        def update(records: Records) -> RepositoryRecord:
+            found = find_repository(records, caller, name, Right.MAINTAIN)
+            wanted = {
+                "description": found.description if description is None else description,
+                "private": found.private if private is None else private,
+            }
+            records.repositories.update(
+                found.id,
+                description=found.description if description is None else description,
+                private=found.private if private is None else private,
+            )
+            change = Change.of_repository(Action.REPOSITORY_UPDATE, found.name, **wanted)
+            record_change(records, caller, change, at=now)
+            return records.repositories.get(found.name)
+
+        return self._database.transact(update)
+
+
+class DeleteRepository:
+    """Deletes a repository with its refs and notes, for good."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def __call__(self, caller: Caller, name: RepositoryName) -> None:
+        """Delete it; what only it held, garbage collection removes later."""
+        now = self._clock.now()
+
+        def delete(records: Records) -> None:
+            found = find_repository(records, caller, name, Right.OWN)
+            refs = {ref.name: ref.target for ref in records.refs.list(found.id)}
+            records.repositories.delete(found.id)
+            change = Change.of_repository(Action.REPOSITORY_DELETE, found.name, refs=refs)
+            record_change(records, caller, change, at=now)
+
+        self._database.transact(delete)

@@ -19,8 +19,13 @@ from plait.model.digesting import FileDigester
 from plait.model.ids import ObjectId, hash_bytes
 from plait.model.manifest import File
 from plait_registry.domain.dedup import join_extents
+from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.ports import ObjectStore, Transfers
 from plait_registry.domain.records import Extent, FileRow, ObjectRow, TensorRow, UploadRow
+from plait_registry.services.read_ahead import read_ahead
+
+LEAST_AHEAD = 2 << 20
+"""Bytes of an extent from which on the next piece is fetched while one is verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +39,13 @@ class VerifiedFile:
 class VerifyFile:
     """Checks one file of a push against its manifest."""
 
-    def __init__(self, store: ObjectStore, transfers: Transfers, *, allow_non_finite: bool) -> None:
+    def __init__(
+        self, store: ObjectStore, transfers: Transfers, *, salt: bytes, allow_non_finite: bool
+    ) -> None:
+        """Take the salt of the repository, which objects that come to it end with."""
         self._store = store
         self._transfers = transfers
+        self._salt = salt
         self._allow_non_finite = allow_non_finite
 
     def uploaded(
@@ -53,7 +62,7 @@ class VerifyFile:
         """
         upload = self._finish(file, uploads)
         extents = join_extents(file, upload.ranges, uploaded=upload.object, located=located)
-        row = self._read(file, extents, upload.object)
+        row = self._read(file, extents, upload)
         return VerifiedFile(row, ObjectRow(upload.object, upload.size))
 
     def stored(self, file: File, extents: Sequence[Extent]) -> VerifiedFile:
@@ -74,18 +83,15 @@ class VerifyFile:
             file=file.sha256,
         )
 
-    def _read(self, file: File, extents: tuple[Extent, ...], uploaded: ObjectId | None) -> FileRow:
+    def _read(self, file: File, extents: tuple[Extent, ...], upload: UploadRow | None) -> FileRow:
         observe = None if self._allow_non_finite else FiniteCheck()
         digester = FileDigester(file.path, file.size, observe=observe)
-        object_digest = hashlib.sha256()
-        # A file that is one whole object has the object's digest: no need to compute it twice.
-        shares_digest = uploaded == file.sha256
         try:
-            for extent in extents:
-                for piece in self._pieces(extent):
-                    digester.update(piece)
-                    if extent.object == uploaded and not shares_digest:
-                        object_digest.update(piece)
+            wrong = None if upload is None else self._read_uploaded(digester, file, extents, upload)
+            if upload is None:
+                for extent in extents:
+                    for piece in self._pieces(extent):
+                        digester.update(piece)
             found = digester.finish()
         except PlaitError as error:
             raise type(error)(
@@ -95,14 +101,38 @@ class VerifyFile:
             raise _mismatch(file, "its bytes have another sha256 than its manifest says")
         if found.tensors != file.tensors:
             raise _mismatch(file, "its tensors are not those that its manifest lists")
-        if uploaded is not None and not shares_digest and object_digest.hexdigest() != uploaded:
-            raise _mismatch(file, "the uploaded ranges have another sha256 than was announced")
+        if wrong is not None:
+            raise _mismatch(file, wrong)
         # A file whose weights nobody looked at keeps no table, so that each push that brings it
         # verifies it again: what one allowed does not slip into another that did not.
         return _describe(file, extents, table=digest_table(file) if observe else None)
 
+    def _read_uploaded(
+        self, digester: FileDigester, file: File, extents: tuple[Extent, ...], upload: UploadRow
+    ) -> str | None:
+        """Read a file and the object that it brought; return what is wrong with the object."""
+        is_whole = upload.ranges == ((0, file.size),)
+        own = hashlib.sha256()
+        for extent in extents:
+            for piece in self._pieces(extent):
+                digester.update(piece)
+                # Of a file that is one object with a salt, the digester knows that digest too.
+                if extent.object == upload.object and not is_whole:
+                    own.update(piece)
+        salt = b"".join(self._store.read(upload.object, upload.size - len(self._salt), upload.size))
+        if salt != self._salt:
+            return "the uploaded object does not end with the repository's salt"
+        own.update(salt)
+        digest = digester.digest_with(salt) if is_whole else ObjectId(own.hexdigest())
+        if digest != upload.object:
+            return "the uploaded ranges have another sha256 than was announced"
+        return None
+
     def _pieces(self, extent: Extent) -> Iterator[bytes]:
-        return self._store.read(extent.object, extent.offset, extent.offset + extent.size)
+        begin, end = extent.offset, extent.offset + extent.size
+        pieces = self._store.read(extent.object, begin, end)
+        # A thread costs more than it saves where there is little to read.
+        return read_ahead(pieces) if extent.size >= LEAST_AHEAD else pieces
 
 
 def digest_table(file: File) -> ObjectId | None:
@@ -120,6 +150,7 @@ def _describe(file: File, extents: tuple[Extent, ...], *, table: ObjectId | None
         extents=extents,
         table=table,
         tensors=tuple(TensorRow(entry.sha256, entry.offset, entry.size) for entry in entries),
+        document=describe_extents(file.sha256, extents).id,
     )
 
 

@@ -25,6 +25,8 @@ class MemoryCommitTable(MemoryTable, CommitTable):
                 verify_present(parent in draft.commits, "such parent")
             draft.commits.setdefault(row.id, row)
             draft.repository_commits[repository, row.id] = None
+        if commits:
+            draft.advance(repository)
 
     @override
     def load(
@@ -74,7 +76,7 @@ class MemoryCommitTable(MemoryTable, CommitTable):
         draft = self._draft
         for note in notes:
             verify_present((repository, note.commit) in draft.repository_commits, "such commit")
-            draft.notes[len(draft.notes)] = repository, note
+            draft.notes[1 + max(draft.notes, default=0)] = repository, note
 
     @override
     def load_notes(

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from typing_extensions import override
 
 from plait.errors import Unavailable
+from plait_registry.adapters.memory.accounts import (
+    MemoryAuditTable,
+    MemoryNamespaceTable,
+    MemoryProtectionTable,
+    MemoryTokenTable,
+    MemoryUserTable,
+)
 from plait_registry.adapters.memory.commits import MemoryCommitTable
+from plait_registry.adapters.memory.events import (
+    MemoryDeliveryTable,
+    MemoryEventTable,
+    MemoryWebhookTable,
+)
 from plait_registry.adapters.memory.files import MemoryFileTable
+from plait_registry.adapters.memory.garbage import (
+    MemoryCondemnedTable,
+    MemoryHeldTable,
+    MemoryMarkTable,
+    MemoryRemainsTable,
+)
+from plait_registry.adapters.memory.inspection import MemoryInspectionTable
 from plait_registry.adapters.memory.names import MemoryRefTable, MemoryRepositoryTable
 from plait_registry.adapters.memory.pushes import MemoryPushTable
+from plait_registry.adapters.memory.ref_journal import MemoryJournalTable
 from plait_registry.adapters.memory.state import State
+from plait_registry.adapters.memory.usage import MemoryUsageTable
 from plait_registry.domain.ports import Database, Records
+
+T = TypeVar("T")
 
 
 class MemoryRecords(Records):
@@ -26,6 +50,21 @@ class MemoryRecords(Records):
         self._commits = MemoryCommitTable(state, writable=writable)
         self._files = MemoryFileTable(state, writable=writable)
         self._pushes = MemoryPushTable(state, writable=writable)
+        self._users = MemoryUserTable(state, writable=writable)
+        self._namespaces = MemoryNamespaceTable(state, writable=writable)
+        self._tokens = MemoryTokenTable(state, writable=writable)
+        self._protections = MemoryProtectionTable(state, writable=writable)
+        self._audit = MemoryAuditTable(state, writable=writable)
+        self._events = MemoryEventTable(state, writable=writable)
+        self._webhooks = MemoryWebhookTable(state, writable=writable)
+        self._deliveries = MemoryDeliveryTable(state, writable=writable)
+        self._held = MemoryHeldTable(state, writable=writable)
+        self._marks = MemoryMarkTable(state, writable=writable)
+        self._condemned = MemoryCondemnedTable(state, writable=writable)
+        self._remains = MemoryRemainsTable(state, writable=writable)
+        self._inspection = MemoryInspectionTable(state, writable=writable)
+        self._usage = MemoryUsageTable(state, writable=writable)
+        self._journal = MemoryJournalTable(state, writable=writable)
 
     @property
     @override
@@ -52,6 +91,81 @@ class MemoryRecords(Records):
     def pushes(self) -> MemoryPushTable:
         return self._pushes
 
+    @property
+    @override
+    def users(self) -> MemoryUserTable:
+        return self._users
+
+    @property
+    @override
+    def namespaces(self) -> MemoryNamespaceTable:
+        return self._namespaces
+
+    @property
+    @override
+    def tokens(self) -> MemoryTokenTable:
+        return self._tokens
+
+    @property
+    @override
+    def protections(self) -> MemoryProtectionTable:
+        return self._protections
+
+    @property
+    @override
+    def audit(self) -> MemoryAuditTable:
+        return self._audit
+
+    @property
+    @override
+    def events(self) -> MemoryEventTable:
+        return self._events
+
+    @property
+    @override
+    def webhooks(self) -> MemoryWebhookTable:
+        return self._webhooks
+
+    @property
+    @override
+    def deliveries(self) -> MemoryDeliveryTable:
+        return self._deliveries
+
+    @property
+    @override
+    def held(self) -> MemoryHeldTable:
+        return self._held
+
+    @property
+    @override
+    def marks(self) -> MemoryMarkTable:
+        return self._marks
+
+    @property
+    @override
+    def condemned(self) -> MemoryCondemnedTable:
+        return self._condemned
+
+    @property
+    @override
+    def remains(self) -> MemoryRemainsTable:
+        return self._remains
+
+    @property
+    @override
+    def inspection(self) -> MemoryInspectionTable:
+        return self._inspection
+
+    @property
+    @override
+    def usage(self) -> MemoryUsageTable:
+        return self._usage
+
+    @property
+    @override
+    def journal(self) -> MemoryJournalTable:
+        return self._journal
+
 
 class MemoryDatabase(Database):
     """A database that ends with its process; safe to share between threads."""
@@ -77,3 +191,8 @@ class MemoryDatabase(Database):
             self._state = draft
         finally:
             self._writer.release()
+
+    @override
+    def transact(self, work: Callable[[Records], T]) -> T:
+        with self.write() as records:
+            return work(records)

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from plait.model.ids import ManifestId, ObjectId
 from plait_registry.adapters.memory.state import MemoryTable, verify_present
+from plait_registry.domain.access import Readable
 from plait_registry.domain.extents import cut_extents
 from plait_registry.domain.ports import FileTable
 from plait_registry.domain.records import Extent, FileRow, ObjectRow, RepositoryId
@@ -56,24 +57,41 @@ class MemoryFileTable(MemoryTable, FileTable):
         for file in files:
             verify_present(file in draft.files, "such file")
             draft.repository_files[repository, file] = None
+        if files:
+            draft.advance(repository)
 
     @override
-    def find_known(self, files: Collection[ObjectId]) -> Mapping[ObjectId, ObjectId | None]:
-        return {file: self._state.files[file].table for file in files if file in self._state.files}
+    def find_known(
+        self, readable: Readable, files: Collection[ObjectId]
+    ) -> Mapping[ObjectId, ObjectId | None]:
+        held = self._find_held(readable)
+        return {file: self._state.files[file].table for file in files if file in held}
 
     @override
     def find_objects(self, objects: Collection[ObjectId]) -> frozenset[ObjectId]:
         return frozenset(item for item in objects if item in self._state.objects)
 
     @override
-    def locate_tensors(self, tensors: Collection[ObjectId]) -> Mapping[ObjectId, Sequence[Extent]]:
-        wanted = set(tensors)
+    def locate_tensors(
+        self, readable: Readable, tensors: Collection[ObjectId]
+    ) -> Mapping[ObjectId, Sequence[Extent]]:
+        wanted, held = set(tensors), self._find_held(readable)
         return {
             tensor.sha256: cut_extents(file.extents, tensor.offset, tensor.size)
             for file in self._state.files.values()
+            if file.sha256 in held
             for tensor in file.tensors
             if tensor.sha256 in wanted
         }
+
+    def _find_held(self, readable: Readable) -> set[ObjectId]:
+        """Return the files that readable repositories hold."""
+        repositories = {
+            record.id
+            for record in self._state.repositories.values()
+            if readable.includes(record.name, private=record.private)
+        }
+        return {file for owner, file in self._state.repository_files if owner in repositories}
 
     @override
     def load_extents(

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 from typing_extensions import override
 
-from plait.errors import AlreadyExists, NotFound
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId
 from plait.model.refs import DEFAULT_BRANCH, Ref, RefKind, RefName, RefUpdate
 from plait_registry.adapters.memory.state import MemoryTable, verify_present
+from plait_registry.domain.policy import missing_repository, repository_exists
 from plait_registry.domain.ports import RefTable, RepositoryTable
-from plait_registry.domain.records import RepositoryId, RepositoryQuery, RepositoryRecord
+from plait_registry.domain.records import (
+    NewRepository,
+    RepositoryId,
+    RepositoryQuery,
+    RepositoryRecord,
+)
 from plait_registry.domain.ref_update import plan_deletion, plan_update
 
 
@@ -21,37 +26,32 @@ class MemoryRepositoryTable(MemoryTable, RepositoryTable):
     """Repositories in one transaction."""
 
     @override
-    def insert(self, name: RepositoryName, description: str, created_at: str) -> RepositoryRecord:
+    def insert(self, new: NewRepository) -> RepositoryRecord:
         draft = self._draft
-        taken = draft.repositories.get(name.key)
+        taken = draft.repositories.get(new.name.key)
         if taken is not None:
-            raise AlreadyExists(
-                "repository-exists",
-                f"There is a repository {taken.name} already.",
-                repository=str(taken.name),
-            )
+            raise repository_exists(taken.name)
         record = RepositoryRecord(
-            id=RepositoryId(len(draft.repositories) + 1),
-            name=name,
-            description=description,
+            id=RepositoryId(1 + max((row.id for row in draft.repositories.values()), default=0)),
+            name=new.name,
+            description=new.description,
+            private=new.private,
+            salt=new.salt,
             default_branch=DEFAULT_BRANCH,
-            created_at=created_at,
+            created_at=new.created_at,
             head=None,
             adapter_type=None,
             base=None,
         )
-        draft.repositories[name.key] = record
+        draft.repositories[new.name.key] = record
+        draft.advance(record.id)
         return record
 
     @override
     def get(self, name: RepositoryName) -> RepositoryRecord:
         record = self._state.repositories.get(name.key)
         if record is None:
-            raise NotFound(
-                "repository-not-found",
-                f"There is no repository {name} here.",
-                repository=str(name),
-            )
+            raise missing_repository(name)
         return self._with_head(record)
 
     @override
@@ -60,6 +60,20 @@ class MemoryRepositoryTable(MemoryTable, RepositoryTable):
             self._with_head(record) for _, record in sorted(self._state.repositories.items())
         ]
         return [record for record in records if _matches(record, query)][: query.limit]
+
+    @override
+    def update(self, repository: RepositoryId, *, description: str, private: bool) -> None:
+        draft = self._draft
+        for key, record in draft.repositories.items():
+            if record.id == repository:
+                draft.repositories[key] = replace(record, description=description, private=private)
+                draft.advance(repository)
+                return
+
+    @override
+    def delete(self, repository: RepositoryId) -> None:
+        self._draft.advance(repository)
+        self._draft.drop_repository(repository)
 
     def _with_head(self, record: RepositoryRecord) -> RepositoryRecord:
         ref = self._state.refs.get((record.id, record.default_branch))
@@ -87,6 +101,7 @@ class MemoryRefTable(MemoryTable, RefTable):
         if plan_update(update, draft.refs.get(key), retired=key in draft.retired_tags):
             verify_present((repository, update.new) in draft.repository_commits, "such commit")
             draft.refs[key] = Ref(update.kind, update.name, update.new)
+            draft.advance(repository)
 
     @override
     def delete(self, repository: RepositoryId, name: RefName, expected: CommitId) -> None:
@@ -95,12 +110,14 @@ class MemoryRefTable(MemoryTable, RefTable):
         if current.kind is RefKind.TAG:
             draft.retired_tags[key] = None
         del draft.refs[key]
+        draft.advance(repository)
 
 
 def _matches(record: RepositoryRecord, query: RepositoryQuery) -> bool:
     text, namespace = query.text.casefold(), query.namespace
     return (
-        (text in str(record.name).casefold() or text in record.description.casefold())
+        query.readable.includes(record.name, private=record.private)
+        and (text in str(record.name).casefold() or text in record.description.casefold())
         and (namespace is None or record.name.namespace.lower() == namespace.lower())
         and (query.base is None or record.base == query.base)
         and (query.adapter_type is None or record.adapter_type == query.adapter_type)

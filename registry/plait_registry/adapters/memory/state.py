@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from plait.errors import Internal
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import Ref, RefName
+from plait_registry.domain.access import Role
+from plait_registry.domain.accounts import (
+    AuditRow,
+    NamespaceRecord,
+    Protection,
+    TokenRecord,
+    UserId,
+    UserRecord,
+)
+from plait_registry.domain.events import Event, EventId
+from plait_registry.domain.garbage import MarkKind
 from plait_registry.domain.records import (
     CommitRow,
     FileRow,
@@ -20,6 +33,10 @@ from plait_registry.domain.records import (
     StagedManifest,
     UploadRow,
 )
+from plait_registry.domain.webhooks import DeliveryRow, WebhookId, WebhookRecord
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 UploadKey = tuple[RepositoryId, ObjectId, ObjectId]
 """Repository, file, object."""
@@ -45,10 +62,77 @@ class State:
     push_commits: dict[tuple[PushId, CommitId], StagedCommit] = field(default_factory=dict)
     push_manifests: dict[tuple[PushId, ManifestId], StagedManifest] = field(default_factory=dict)
     uploads: dict[UploadKey, UploadRow] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    """Of repositories, by the name's key; they outlive their repositories."""
+    journaled: dict[str, int] = field(default_factory=dict)
+    dated: dict[tuple[RepositoryId, CommitId], str] = field(default_factory=dict)
+    expired: dict[tuple[RepositoryId, ObjectId], str] = field(default_factory=dict)
+    marks: dict[tuple[MarkKind, RepositoryId, str], str] = field(default_factory=dict)
+    condemned: dict[ObjectId, str] = field(default_factory=dict)
+    push_documents: dict[tuple[str, ObjectId], None] = field(default_factory=dict)
+    holds: dict[str, str] = field(default_factory=dict)
+    users: dict[str, UserRecord] = field(default_factory=dict)
+    """By the name in lower case."""
+    namespaces: dict[str, NamespaceRecord] = field(default_factory=dict)
+    memberships: dict[tuple[str, UserId], Role] = field(default_factory=dict)
+    tokens: dict[str, TokenRecord] = field(default_factory=dict)
+    """By id."""
+    protections: dict[tuple[RepositoryId, str], Protection] = field(default_factory=dict)
+    audit_log: dict[int, AuditRow] = field(default_factory=dict)
+    events: dict[EventId, Event] = field(default_factory=dict)
+    event_ids: dict[EventId, None] = field(default_factory=dict)
+    """Of all events that ever were: none is given twice."""
+    sealed_events: dict[EventId, None] = field(default_factory=dict)
+    pruned_events: dict[EventId, None] = field(default_factory=dict)
+    webhooks: dict[WebhookId, WebhookRecord] = field(default_factory=dict)
+    deliveries: dict[tuple[WebhookId, EventId], DeliveryRow] = field(default_factory=dict)
+    leases: dict[tuple[WebhookId, EventId], tuple[str, str]] = field(default_factory=dict)
+    """Who sends a delivery, and until when."""
+
+    def key_of(self, repository: RepositoryId) -> str:
+        """Return the key of a repository's name."""
+        return next(key for key, row in self.repositories.items() if row.id == repository)
+
+    def advance(self, repository: RepositoryId) -> None:
+        """Say that what a repository names or holds has changed."""
+        key = self.key_of(repository)
+        self.versions[key] = self.versions.get(key, 0) + 1
+
+    def drop_repository(self, repository: RepositoryId) -> None:
+        """Remove every row that belongs to a repository."""
+        pushes = {key for key, push in self.pushes.items() if push.repository == repository}
+        self.repositories = _without(self.repositories, lambda _, row: row.id == repository)
+        self.pushes = _without(self.pushes, lambda key, _: key in pushes)
+        self.push_commits = _without(self.push_commits, lambda key, _: key[0] in pushes)
+        self.push_manifests = _without(self.push_manifests, lambda key, _: key[0] in pushes)
+        self.push_documents = _without(self.push_documents, lambda key, _: key[0] in pushes)
+        self.notes = _without(self.notes, lambda _, row: row[0] == repository)
+        self.refs = _without(self.refs, lambda key, _: key[0] == repository)
+        self.retired_tags = _without(self.retired_tags, lambda key, _: key[0] == repository)
+        self.uploads = _without(self.uploads, lambda key, _: key[0] == repository)
+        self.protections = _without(self.protections, lambda key, _: key[0] == repository)
+        self.repository_commits = _without(
+            self.repository_commits, lambda key, _: key[0] == repository
+        )
+        self.repository_files = _without(self.repository_files, lambda key, _: key[0] == repository)
+        self.dated = _without(self.dated, lambda key, _: key[0] == repository)
+        self.expired = _without(self.expired, lambda key, _: key[0] == repository)
+        self.marks = _without(self.marks, lambda key, _: key[1] == repository)
+        self.drop_webhooks(lambda webhook: webhook.repository == repository)
+
+    def drop_webhooks(self, goes: Callable[[WebhookRecord], bool]) -> None:
+        """Remove webhooks with their deliveries."""
+        self.webhooks = _without(self.webhooks, lambda _, row: goes(row))
+        self.deliveries = _without(self.deliveries, lambda key, _: key[0] not in self.webhooks)
+        self.leases = _without(self.leases, lambda key, _: key not in self.deliveries)
 
     def copy(self) -> State:
         """Return a copy that can change without the original; the rows are shared."""
         return State(**{item.name: getattr(self, item.name).copy() for item in fields(self)})
+
+
+def _without(rows: dict[K, V], goes: Callable[[K, V], bool]) -> dict[K, V]:
+    return {key: row for key, row in rows.items() if not goes(key, row)}
 
 
 class MemoryTable:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    exists,
+    func,
+    select,
+    update,
+)
 from typing_extensions import override
 
 from plait.model.ids import ManifestId, ObjectId
 from plait_registry.adapters.sql import tables
 from plait_registry.adapters.sql.dialect import batches, insert_new
+from plait_registry.adapters.sql.repositories import is_readable
+from plait_registry.adapters.sql.versions import advance_version
+from plait_registry.domain.access import Readable
 from plait_registry.domain.extents import cut_extents
 from plait_registry.domain.ports import FileTable
 from plait_registry.domain.records import Extent, FileRow, ObjectRow, RepositoryId
@@ -31,12 +44,25 @@ def _select_manifests() -> Select[Any]:
     return select(tables.manifests).where(wanted, named)
 
 
-def _select_tensors() -> Select[Any]:
-    """Select one place of each of `tensors` that is stored: any is as good as another."""
+def _is_held(file: ColumnElement[str], readable: Readable) -> ColumnElement[bool]:
+    """Return the condition that a readable repository holds a file."""
+    held = tables.repository_files
+    return exists().where(
+        held.c.file_sha256 == file,
+        tables.repositories.c.id == held.c.repository_id,
+        is_readable(readable),
+    )
+
+
+def _select_tensors(readable: Readable) -> Select[Any]:
+    """Select one place of each of `tensors` that may be used: any is as good as another."""
     tensors = tables.tensors
     chosen = (
         select(tensors.c.sha256, func.min(tensors.c.file_sha256).label("file"))
-        .where(tensors.c.sha256.in_(bindparam("tensors", expanding=True)))
+        .where(
+            tensors.c.sha256.in_(bindparam("tensors", expanding=True)),
+            _is_held(tensors.c.file_sha256, readable),
+        )
         .group_by(tensors.c.sha256)
         .subquery("chosen")
     )
@@ -56,7 +82,6 @@ def _select_extents() -> Select[Any]:
 
 
 _MANIFESTS = _select_manifests()
-_TENSORS = _select_tensors()
 _EXTENTS = _select_extents()
 _EXTENTS_OF_REPOSITORY = _EXTENTS.join_from(
     tables.files,
@@ -98,9 +123,12 @@ class SqlFileTable(FileTable):
     def insert(
         self, repository: RepositoryId, files: Sequence[FileRow], objects: Sequence[ObjectRow]
     ) -> None:
+        # In one order, as two pushes of the same files would otherwise wait for each other.
+        files = sorted(files, key=attrgetter("sha256"))
+        objects = sorted(objects, key=attrgetter("sha256"))
         object_rows = [{"sha256": row.sha256, "size": row.size} for row in objects]
         insert_new(self._connection, tables.objects, object_rows)
-        known = self.find_known([row.sha256 for row in files])
+        known = self._find(_KNOWN, [row.sha256 for row in files])
         fresh = [row for row in files if row.sha256 not in known]
         insert_new(self._connection, tables.files, [_write_file(row) for row in fresh])
         insert_new(self._connection, tables.file_extents, _write_extents(fresh))
@@ -125,12 +153,21 @@ class SqlFileTable(FileTable):
     def link(self, repository: RepositoryId, files: Collection[ObjectId]) -> None:
         rows = [{"repository_id": repository, "file_sha256": file} for file in files]
         insert_new(self._connection, tables.repository_files, rows)
+        if rows:
+            advance_version(self._connection, repository)
 
     @override
-    def find_known(self, files: Collection[ObjectId]) -> Mapping[ObjectId, ObjectId | None]:
+    def find_known(
+        self, readable: Readable, files: Collection[ObjectId]
+    ) -> Mapping[ObjectId, ObjectId | None]:
+        return self._find(_KNOWN.where(_is_held(tables.files.c.sha256, readable)), files)
+
+    def _find(
+        self, statement: Select[Any, Any], files: Collection[ObjectId]
+    ) -> Mapping[ObjectId, ObjectId | None]:
         found: dict[ObjectId, ObjectId | None] = {}
         for batch in batches(files):
-            for row in self._connection.execute(_KNOWN, {"files": batch}):
+            for row in self._connection.execute(statement, {"files": batch}):
                 found[ObjectId(row.sha256)] = row.tensor_table
         return found
 
@@ -142,11 +179,14 @@ class SqlFileTable(FileTable):
         return frozenset(found)
 
     @override
-    def locate_tensors(self, tensors: Collection[ObjectId]) -> Mapping[ObjectId, Sequence[Extent]]:
+    def locate_tensors(
+        self, readable: Readable, tensors: Collection[ObjectId]
+    ) -> Mapping[ObjectId, Sequence[Extent]]:
+        statement = _select_tensors(readable)
         places = [
             row
             for batch in batches(tensors)
-            for row in self._connection.execute(_TENSORS, {"tensors": batch})
+            for row in self._connection.execute(statement, {"tensors": batch})
         ]
         extents = self.load_extents(None, {row.file_sha256 for row in places})
         return {
@@ -170,7 +210,12 @@ class SqlFileTable(FileTable):
 
 
 def _write_file(row: FileRow) -> dict[str, Any]:
-    return {"sha256": row.sha256, "size": row.size, "tensor_table": row.table}
+    return {
+        "sha256": row.sha256,
+        "size": row.size,
+        "tensor_table": row.table,
+        "document": row.document,
+    }
 
 
 def _write_extents(files: Sequence[FileRow]) -> list[dict[str, Any]]:

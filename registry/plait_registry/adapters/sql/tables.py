@@ -26,13 +26,34 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
 
 # SQLite makes a column the row's own number only if its type is spelled INTEGER.
-_Serial = BigInteger().with_variant(Integer(), "sqlite")
-_Id = String(64).with_variant(String(64, collation="C"), "postgresql")
-_Text = Text().with_variant(Text(collation="C"), "postgresql")
-_Json = JSON(none_as_null=True)
+SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+ID = String(64).with_variant(String(64, collation="C"), "postgresql")
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+JSON_VALUE = JSON(none_as_null=True)
+
+
+class RandomBytes(ColumnElement[bytes]):
+    """16 random bytes, as a default that the database itself computes."""
+
+    inherit_cache = True
+
+
+@compiles(RandomBytes, "sqlite")
+def _write_for_sqlite(_element: RandomBytes, _compiler: SQLCompiler, **_: object) -> str:
+    return "(randomblob(16))"
+
+
+@compiles(RandomBytes, "postgresql")
+def _write_for_postgresql(_element: RandomBytes, _compiler: SQLCompiler, **_: object) -> str:
+    return "uuid_send(gen_random_uuid())"
+
 
 METADATA = MetaData(
     naming_convention={
@@ -47,25 +68,29 @@ METADATA = MetaData(
 repositories = Table(
     "repositories",
     METADATA,
-    Column("id", _Serial, primary_key=True),
+    Column("id", SERIAL, primary_key=True),
     # `namespace/name` in lower case: no two repositories differ only in case.
-    Column("key", _Text, nullable=False, unique=True),
-    Column("namespace", _Text, nullable=False),
-    Column("name", _Text, nullable=False),
-    Column("description", _Text, nullable=False),
+    Column("key", TEXT, nullable=False, unique=True),
+    Column("namespace", TEXT, nullable=False),
+    Column("name", TEXT, nullable=False),
+    Column("description", TEXT, nullable=False),
     # Name and description folded as Python folds them; SQL's lower() depends on the database.
-    Column("search_text", _Text, nullable=False),
-    Column("default_branch", _Text, nullable=False),
-    Column("created_at", _Text, nullable=False),
+    Column("search_text", TEXT, nullable=False),
+    Column("default_branch", TEXT, nullable=False),
+    Column("created_at", TEXT, nullable=False),
+    # Defaults, so that a program of the schema before can insert while others are upgraded.
+    Column("private", Boolean, nullable=False, server_default=false()),
+    # Ends every object that is uploaded to the repository: see docs/decisions/0047.
+    Column("salt", LargeBinary, nullable=False, server_default=RandomBytes()),
 )
 
 refs = Table(
     "refs",
     METADATA,
-    Column("repository_id", _Serial, primary_key=True, autoincrement=False),
-    Column("name", _Text, primary_key=True),
-    Column("kind", _Text, nullable=False),
-    Column("target", _Id, nullable=False),
+    Column("repository_id", SERIAL, primary_key=True, autoincrement=False),
+    Column("name", TEXT, primary_key=True),
+    Column("kind", TEXT, nullable=False),
+    Column("target", ID, nullable=False),
     ForeignKeyConstraint(
         ["repository_id", "target"],
         ["repository_commits.repository_id", "repository_commits.commit_id"],
@@ -76,34 +101,37 @@ refs = Table(
 retired_tags = Table(
     "retired_tags",
     METADATA,
-    Column("repository_id", _Serial, ForeignKey("repositories.id"), primary_key=True),
-    Column("name", _Text, primary_key=True),
+    Column("repository_id", SERIAL, ForeignKey("repositories.id"), primary_key=True),
+    Column("name", TEXT, primary_key=True),
 )
 
 objects = Table(
     "objects",
     METADATA,
-    Column("sha256", _Id, primary_key=True),
+    Column("sha256", ID, primary_key=True),
     Column("size", BigInteger, nullable=False),
     # How the store holds the bytes; their sha256 is that of the raw ones.
-    Column("encoding", _Text, nullable=False, server_default="raw"),
+    Column("encoding", TEXT, nullable=False, server_default="raw"),
 )
 
 files = Table(
     "files",
     METADATA,
-    Column("sha256", _Id, primary_key=True),
+    Column("sha256", ID, primary_key=True),
     Column("size", BigInteger, nullable=False),
     # sha256 of the tensor table's canonical JSON; null for what is not safetensors.
-    Column("tensor_table", _Id),
+    Column("tensor_table", ID),
+    # The object from which the extents can be rebuilt; null until garbage collection looks, for
+    # rows of a program of the schema before.
+    Column("document", ID, index=True),
 )
 
 file_extents = Table(
     "file_extents",
     METADATA,
-    Column("file_sha256", _Id, ForeignKey("files.sha256"), primary_key=True),
+    Column("file_sha256", ID, ForeignKey("files.sha256"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("object_sha256", _Id, ForeignKey("objects.sha256"), nullable=False),
+    Column("object_sha256", ID, ForeignKey("objects.sha256"), nullable=False, index=True),
     Column("offset", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -113,8 +141,8 @@ file_extents = Table(
 tensors = Table(
     "tensors",
     METADATA,
-    Column("sha256", _Id, primary_key=True),
-    Column("file_sha256", _Id, ForeignKey("files.sha256"), primary_key=True),
+    Column("sha256", ID, primary_key=True),
+    Column("file_sha256", ID, ForeignKey("files.sha256"), primary_key=True, index=True),
     Column("offset", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -123,22 +151,22 @@ tensors = Table(
 manifests = Table(
     "manifests",
     METADATA,
-    Column("id", _Id, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("body", LargeBinary, nullable=False),
 )
 
 commits = Table(
     "commits",
     METADATA,
-    Column("id", _Id, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("generation", Integer, nullable=False),
     Column("depth", Integer, nullable=False),
-    Column("first_parent", _Id, ForeignKey("commits.id")),
-    Column("skip", _Id, ForeignKey("commits.id")),
-    Column("time", _Text, nullable=False),
-    Column("manifest_id", _Id, ForeignKey("manifests.id"), nullable=False, index=True),
-    Column("adapter_type", _Text),
-    Column("base", _Text, nullable=False),
+    Column("first_parent", ID, ForeignKey("commits.id"), index=True),
+    Column("skip", ID, ForeignKey("commits.id"), index=True),
+    Column("time", TEXT, nullable=False),
+    Column("manifest_id", ID, ForeignKey("manifests.id"), nullable=False, index=True),
+    Column("adapter_type", TEXT),
+    Column("base", TEXT, nullable=False),
     Column("size", BigInteger, nullable=False),
     # Last, so that a walk over the columns above never reads a body's overflow pages.
     Column("body", LargeBinary, nullable=False),
@@ -147,37 +175,40 @@ commits = Table(
 commit_parents = Table(
     "commit_parents",
     METADATA,
-    Column("commit_id", _Id, ForeignKey("commits.id"), primary_key=True),
+    Column("commit_id", ID, ForeignKey("commits.id"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("parent", _Id, ForeignKey("commits.id"), nullable=False),
+    Column("parent", ID, ForeignKey("commits.id"), nullable=False, index=True),
     sqlite_with_rowid=False,
 )
 
 repository_commits = Table(
     "repository_commits",
     METADATA,
-    Column("repository_id", _Serial, ForeignKey("repositories.id"), primary_key=True),
-    Column("commit_id", _Id, ForeignKey("commits.id"), primary_key=True),
+    Column("repository_id", SERIAL, ForeignKey("repositories.id"), primary_key=True),
+    Column("commit_id", ID, ForeignKey("commits.id"), primary_key=True, index=True),
+    # When garbage collection saw it first, from which its age counts; null until then.
+    Column("added_at", TEXT),
     sqlite_with_rowid=False,
 )
 
 repository_files = Table(
     "repository_files",
     METADATA,
-    Column("repository_id", _Serial, ForeignKey("repositories.id"), primary_key=True),
-    Column("file_sha256", _Id, ForeignKey("files.sha256"), primary_key=True),
+    Column("repository_id", SERIAL, ForeignKey("repositories.id"), primary_key=True),
+    # Indexed the other way round as well: who holds a file decides whether a caller may use it.
+    Column("file_sha256", ID, ForeignKey("files.sha256"), primary_key=True, index=True),
     sqlite_with_rowid=False,
 )
 
 notes = Table(
     "notes",
     METADATA,
-    Column("id", _Serial, primary_key=True),
-    Column("repository_id", _Serial, nullable=False),
-    Column("commit_id", _Id, nullable=False),
-    Column("kind", _Text, nullable=False),
-    Column("body", _Json, nullable=False),
-    Column("created_at", _Text, nullable=False),
+    Column("id", SERIAL, primary_key=True),
+    Column("repository_id", SERIAL, nullable=False),
+    Column("commit_id", ID, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    Column("body", JSON_VALUE, nullable=False),
+    Column("created_at", TEXT, nullable=False),
     ForeignKeyConstraint(
         ["repository_id", "commit_id"],
         ["repository_commits.repository_id", "repository_commits.commit_id"],
@@ -188,26 +219,26 @@ notes = Table(
 pushes = Table(
     "pushes",
     METADATA,
-    Column("id", _Text, primary_key=True),
-    Column("repository_id", _Serial, ForeignKey("repositories.id"), nullable=False),
-    Column("ref_kind", _Text, nullable=False),
-    Column("ref_name", _Text, nullable=False),
-    Column("expected", _Id),
-    Column("new", _Id, nullable=False),
+    Column("id", TEXT, primary_key=True),
+    Column("repository_id", SERIAL, ForeignKey("repositories.id"), nullable=False),
+    Column("ref_kind", TEXT, nullable=False),
+    Column("ref_name", TEXT, nullable=False),
+    Column("expected", ID),
+    Column("new", ID, nullable=False),
     Column("force", Boolean, nullable=False),
-    Column("notes", _Json, nullable=False),
+    Column("notes", JSON_VALUE, nullable=False),
     Column("allow_non_finite", Boolean, nullable=False),
-    Column("created_at", _Text, nullable=False),
-    Column("state", _Text, nullable=False),
-    Column("result", _Json),
+    Column("created_at", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("result", JSON_VALUE),
 )
 
 push_commits = Table(
     "push_commits",
     METADATA,
-    Column("id", _Serial, primary_key=True),
-    Column("push_id", _Text, ForeignKey("pushes.id"), nullable=False),
-    Column("commit_id", _Id, nullable=False),
+    Column("id", SERIAL, primary_key=True),
+    Column("push_id", TEXT, ForeignKey("pushes.id"), nullable=False),
+    Column("commit_id", ID, nullable=False, index=True),
     Column("body", LargeBinary, nullable=False),
     UniqueConstraint("push_id", "commit_id"),
 )
@@ -215,20 +246,20 @@ push_commits = Table(
 push_manifests = Table(
     "push_manifests",
     METADATA,
-    Column("push_id", _Text, ForeignKey("pushes.id"), primary_key=True),
-    Column("manifest_id", _Id, primary_key=True),
+    Column("push_id", TEXT, ForeignKey("pushes.id"), primary_key=True),
+    Column("manifest_id", ID, primary_key=True, index=True),
     Column("body", LargeBinary, nullable=False),
 )
 
 uploads = Table(
     "uploads",
     METADATA,
-    Column("id", _Serial, primary_key=True),
-    Column("repository_id", _Serial, ForeignKey("repositories.id"), nullable=False),
-    Column("file_sha256", _Id, nullable=False),
-    Column("object_sha256", _Id, nullable=False),
+    Column("id", SERIAL, primary_key=True),
+    Column("repository_id", SERIAL, ForeignKey("repositories.id"), nullable=False),
+    Column("file_sha256", ID, nullable=False),
+    Column("object_sha256", ID, nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
-    Column("ranges", _Json, nullable=False),
-    Column("handle", _Text, nullable=False),
+    Column("ranges", JSON_VALUE, nullable=False),
+    Column("handle", TEXT, nullable=False),
     UniqueConstraint("repository_id", "file_sha256", "object_sha256"),
 )
