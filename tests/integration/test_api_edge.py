@@ -15,13 +15,16 @@ import pytest
 from fastapi import FastAPI
 
 from plait.errors import CLASS_OF_KIND, PlaitError, error_from_json
+from plait_registry.adapters.prometheus_meter import PrometheusMeter
 from plait_registry.api.app import create_app
-from plait_registry.api.edge import Edge
+from plait_registry.api.edge import Applications, Edge
 from plait_registry.api.errors import STATUS_OF_CLASS, install_handlers
+from plait_registry.domain.access import SYSTEM
+from plait_registry.settings import Serving
 from served.running import Running, running, serving, wait_until
 
 LIMIT = 20_000
-OPEN = {"/healthz", "/api/v1"}
+OPEN = {"/healthz", "/readyz", "/api/v1"}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +150,12 @@ def raising() -> Iterator[httpx.Client]:
         raise CLASS_OF_KIND[kind](kind, f"Do something about {kind}.", expected="ü", actual=None)
 
     api.add_api_route("/{kind}", fail)
-    edge = Edge(api=api, objects=api, is_token=lambda _: True, largest_request=LIMIT)
+    edge = Edge(
+        behind=Applications(api=api, objects=api, health=api, metrics=api),
+        authenticate=lambda _: SYSTEM,
+        meter=PrometheusMeter(),
+        serving=Serving(),
+    )
     with serving(edge) as url, httpx.Client(base_url=url) as client:
         yield client
 
@@ -171,9 +179,9 @@ def test_unforeseen_failure_shows_the_caller_an_id_and_the_log_the_rest(
     def fail() -> None:
         raise RuntimeError("a secret of the inside")
 
-    app = create_app(replace(registry.registry, check=fail), largest_request=LIMIT)
+    app = create_app(replace(registry.registry, check=fail), Serving())
     with serving(app) as url, caplog.at_level(logging.ERROR):
-        answer = httpx.get(f"{url}/healthz", headers={"X-Request-Id": "find-me"})
+        answer = httpx.get(f"{url}/readyz", headers={"X-Request-Id": "find-me"})
         wait_until(lambda: any(record.exc_info for record in caplog.records))
     assert answer.status_code == 500
     error = error_of(answer)
@@ -197,7 +205,7 @@ def test_unforeseen_failure_shows_the_caller_an_id_and_the_log_the_rest(
         ("GET", "/api/v1/repositories/a/b/c", 404),
         ("GET", "/docs", 404),
         ("DELETE", "/api/v1/repositories", 405),
-        ("PUT", "/healthz", 405),
+        ("PUT", "/healthz", 404),
         ("GET", "//healthz", 404),
     ],
 )
@@ -337,11 +345,38 @@ def test_openapi_lists_every_route(openapi: dict[str, Any]) -> None:
     one = "/api/v1/repositories/{namespace}/{name}"
     assert sorted(name for name, _ in operations(openapi)) == sorted(
         [
-            "GET /healthz",
             "GET /api/v1",
+            "GET /api/v1/audit",
+            "POST /api/v1/deliveries/{delivery}/redeliver",
+            "GET /api/v1/events",
+            "GET /api/v1/namespaces",
+            "POST /api/v1/namespaces",
+            "GET /api/v1/namespaces/{namespace}",
+            "PATCH /api/v1/namespaces/{namespace}",
+            "DELETE /api/v1/namespaces/{namespace}",
+            "PUT /api/v1/namespaces/{namespace}/members/{user}",
+            "DELETE /api/v1/namespaces/{namespace}/members/{user}",
+            "GET /api/v1/tokens",
+            "POST /api/v1/tokens",
+            "DELETE /api/v1/tokens/{token}",
+            "GET /api/v1/user",
+            "GET /api/v1/users",
+            "POST /api/v1/users",
+            "PATCH /api/v1/users/{user}",
+            "GET /api/v1/webhooks",
+            "POST /api/v1/webhooks",
+            "GET /api/v1/webhooks/{webhook}",
+            "PATCH /api/v1/webhooks/{webhook}",
+            "DELETE /api/v1/webhooks/{webhook}",
+            "GET /api/v1/webhooks/{webhook}/deliveries",
             "GET /api/v1/repositories",
             "POST /api/v1/repositories",
             f"GET {one}",
+            f"PATCH {one}",
+            f"DELETE {one}",
+            f"GET {one}/protections",
+            f"PUT {one}/protections",
+            f"DELETE {one}/protections",
             f"GET {one}/refs",
             f"POST {one}/refs",
             f"PATCH {one}/refs/{{kind}}/{{ref}}",

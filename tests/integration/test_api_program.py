@@ -70,13 +70,14 @@ def test_server_answers_when_it_says_so_and_stops_cleanly(tmp_path: Path) -> Non
     data = tmp_path / "deep" / "data"
     with started("--data", str(data)) as (process, url):
         assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{url}/api/v1").status_code == 200
         announced = json.loads((data / "server.json").read_text())
         assert announced == {"url": url, "pid": process.pid}
         status, log = stop(process)
     assert status == 0
     assert not (data / "server.json").exists()
     (line,) = log.splitlines()
-    assert json.loads(line)["path"] == "/healthz"
+    assert json.loads(line)["path"] == "/api/v1"
 
 
 def test_secrets_are_for_their_owner_alone_and_stay_the_same(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_requests_that_never_end_do_not_keep_the_server_from_stopping(tmp_path: 
     with started("--data", str(tmp_path)) as (process, url):
         token = (tmp_path / "admin.token").read_text()
         signed = UrlSigner(DataFolder(tmp_path).signing_key()).sign_upload(
-            Grant(hash_bytes(b"never"), "0" * 32, 0, 100, 100)
+            Grant(hash_bytes(b"never"), "0" * 32, 0, 100, 100, hash_bytes(b"never"))
         )
         posting = ["POST /api/v1/repositories HTTP/1.1", f"authorization: Bearer {token}"]
         putting = [f"PUT {signed.url} HTTP/1.1", *map(": ".join, signed.headers.items())]
@@ -212,7 +213,7 @@ def test_start_that_cannot_work_ends_with_one_clear_sentence(
 def test_database_that_this_version_cannot_use_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PLAIT_DATABASE_URL", "postgresql+psycopg://localhost/plait")
+    monkeypatch.setenv("PLAIT_DATABASE_URL", "mysql://localhost/plait")
     assert cli.run(["migrate", "--data", str(tmp_path)]) == 2
     assert "PLAIT_DATABASE_URL" in capsys.readouterr().err
 

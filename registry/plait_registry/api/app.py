@@ -9,11 +9,29 @@ from starlette.types import ASGIApp
 
 import plait
 from plait.wire import API_PREFIX
-from plait_registry.api import files, health, history, notes, pushes, refs, repositories
-from plait_registry.api.edge import Edge
+from plait_registry.api import (
+    audit,
+    events,
+    files,
+    health,
+    history,
+    namespaces,
+    notes,
+    protections,
+    pushes,
+    refs,
+    repositories,
+    tokens,
+    users,
+    webhooks,
+)
+from plait_registry.api.edge import Applications, Edge
 from plait_registry.api.errors import install_handlers
+from plait_registry.api.metrics import Metrics
 from plait_registry.api.object_gateway import ObjectGateway
+from plait_registry.api.requests import verify_no_nul
 from plait_registry.bootstrap import Registry
+from plait_registry.settings import Serving
 
 _DESCRIPTION = """\
 The native API of a plait registry: versions of adapter weights, as commits on branches and tags.
@@ -22,17 +40,41 @@ Every answer with a status of 400 or above is `{"error": {"kind", "message", "de
 travel by signed requests, which the API hands out, straight to and from the object store.
 """
 
+# In the order in which OpenAPI shows them.
+_NOUNS = (
+    repositories,
+    refs,
+    history,
+    notes,
+    files,
+    pushes,
+    protections,
+    users,
+    tokens,
+    namespaces,
+    audit,
+    events,
+    webhooks,
+)
+
 # Only says in OpenAPI what the edge demands before it reads a body.
 _BEARER = HTTPBearer(auto_error=False, description="The registry's token.")
 
 
-def create_app(registry: Registry, *, largest_request: int) -> ASGIApp:
-    """Return the application that serves a registry."""
+def create_app(
+    registry: Registry, serving: Serving, *, stopping: health.Stopping | None = None
+) -> ASGIApp:
+    """Return the application that serves a registry; a signal to stop is told by `stopping`."""
     return Edge(
-        api=_create_api(registry, largest_request),
-        objects=ObjectGateway(registry.objects),
-        is_token=registry.is_admin_token,
-        largest_request=largest_request,
+        behind=Applications(
+            api=_create_api(registry, serving.largest_request),
+            objects=ObjectGateway(registry.objects),
+            health=health.Health(registry.check, stopping or health.Stopping()),
+            metrics=Metrics(registry.meter, serving.metrics, registry.authenticate),
+        ),
+        authenticate=registry.authenticate,
+        meter=registry.meter,
+        serving=serving,
     )
 
 
@@ -51,8 +93,8 @@ def _create_api(registry: Registry, largest_request: int) -> FastAPI:
     api.state.largest_request = largest_request
     install_handlers(api)
     api.include_router(health.router)
-    native = APIRouter(prefix=API_PREFIX, dependencies=[Depends(_BEARER)])
-    for noun in (repositories, refs, history, notes, files, pushes):
+    native = APIRouter(prefix=API_PREFIX, dependencies=[Depends(_BEARER), Depends(verify_no_nul)])
+    for noun in _NOUNS:
         native.include_router(noun.router)
     api.include_router(native)
     return api

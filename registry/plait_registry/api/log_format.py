@@ -7,7 +7,20 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_EXTRAS = ("method", "path", "status", "milliseconds", "request_id")
+_EXTRAS = (
+    "method",
+    "path",
+    "route",
+    "status",
+    "kind",
+    "milliseconds",
+    "received",
+    "sent",
+    "remote",
+    "caller",
+    "token_id",
+    "request_id",
+)
 
 
 class JsonFormatter(logging.Formatter):
@@ -20,10 +33,12 @@ class JsonFormatter(logging.Formatter):
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            # Of several workers, which one.
+            "pid": record.process,
             "message": record.getMessage(),
         }
         facts = vars(record)
-        line.update({name: facts[name] for name in _EXTRAS if name in facts})
+        line.update({name: facts[name] for name in _EXTRAS if facts.get(name) is not None})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
