@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+LAUNCHER = Path(__file__).with_name("launch.py")
 STOP_TIMEOUT_S = 30
 
 
@@ -41,6 +42,11 @@ class Server:
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1000
 
+    @property
+    def token(self) -> str:
+        """The administrator's token."""
+        return (self.data / "admin.token").read_text().strip()
+
     def environment(self, home: Path) -> dict[str, str]:
         """Return the environment of a client of this registry with its state under `home`."""
         home.mkdir(parents=True, exist_ok=True)
@@ -48,7 +54,7 @@ class Server:
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home),
             "PLAIT_URL": self.url,
-            "PLAIT_TOKEN": (self.data / "admin.token").read_text().strip(),
+            "PLAIT_TOKEN": self.token,
             "PLAIT_CACHE_DIR": str(home / "cache"),
             "PLAIT_AUTHOR_NAME": "Benchmark",
             "PLAIT_AUTHOR_EMAIL": "",
@@ -70,48 +76,54 @@ class Samples:
     @property
     def median(self) -> float:
         """The median, in seconds."""
-        ordered = sorted(self.seconds)
-        middle = len(ordered) // 2
-        return (ordered[middle] + ordered[-middle - 1]) / 2
+        return median(self.seconds)
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle of some values."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return (ordered[middle] + ordered[-middle - 1]) / 2
 
 
 def measure(
     command: Sequence[str | Path],
-    environment: dict[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Measured:
     """Run a command to its end, which must be a good one."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        env=environment,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    output, errors = process.stdout, process.stderr
-    if output is None or errors is None:
-        raise SystemExit("benchmark: no pipe")
-    text, complaint = output.read(), errors.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    output.close()
-    errors.close()
-    if process.returncode:
-        raise SystemExit(f"benchmark: {' '.join(map(str, command))} failed: {complaint}")
-    return Measured(seconds, usage.ru_maxrss / 1000, text)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as report:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", LAUNCHER, str(writing), *map(str, command)],
+            env=environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            pass_fds=[writing],
+            check=False,
+        )
+        os.close(writing)
+        text = report.read()
+    facts = json.loads(text) if text else {"status": done.returncode}
+    if facts["status"]:
+        words = " ".join(map(str, command))
+        raise SystemExit(f"benchmark: {words} failed: {done.stdout[-500:]}{done.stderr[-2000:]}")
+    return Measured(facts["seconds"], facts["peak_mb"], done.stdout)
 
 
 @contextlib.contextmanager
-def running_registry(folder: Path) -> Iterator[Server]:
-    """Start the embedded registry on a free port, and stop it at the end."""
+def running_registry(
+    folder: Path, settings: Mapping[str, str] | None = None, *, workers: int = 1
+) -> Iterator[Server]:
+    """Start a registry on a free port, the embedded one without `settings`; stop it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "registry.log"
+    command = [BIN / "plait-registry", "serve", "--data", folder / "data", "--port", "0"]
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [BIN / "plait-registry", "serve", "--data", folder / "data", "--port", "0"],
+            [*command, "--workers", str(workers)],
+            env={**os.environ, **(settings or {})},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

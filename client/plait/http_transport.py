@@ -1,7 +1,9 @@
 """The transport over HTTP: retries, errors, and what may be said to whom.
 
-- Repeated with growing, random pauses: what was lost on the way or met a busy server (429, 502,
-  503, 504, whose Retry-After is honoured), if doing it twice does no harm; never a full disk.
+- Repeated with growing, random pauses: what was lost or stalled on the way (408) or met a busy
+  server (429, 502, 503, 504, whose Retry-After is honoured, and what object stores call by other
+  names), if doing it twice does no harm; never a full disk. A transfer outlasts a registry or a
+  store that is away for some 15 s; a registry that never answered is soon said to be unreachable.
 - Redirects are not followed: a token or a body must not end up where nobody meant it to go.
 - An error names the server and the path, never a query: that is where signatures are.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import ssl
 import time
 import uuid
@@ -43,7 +46,20 @@ LARGEST_ANSWER = 256 << 20
 """Bytes of a JSON answer; a hundred manifests of the largest size would be too much at once."""
 LARGEST_ERROR = 1 << 20
 LONGEST_RETRY_AFTER = 60.0
-BUSY = frozenset({429, 502, 503, 504})
+BUSY = frozenset({408, 429, 502, 503, 504})
+
+PASSING_CODES = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "IncompleteBody",
+        "InternalError",
+        "OperationAborted",
+        "RequestTimeout",
+        "SlowDown",
+    }
+)
+"""What object stores answer, with other statuses, to a request that may succeed when repeated."""
+WRONG_BYTES = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 
 CLASS_OF_STATUS: Mapping[int, type[PlaitError]] = {
     400: InvalidInput,
@@ -61,22 +77,35 @@ CLASS_OF_STATUS: Mapping[int, type[PlaitError]] = {
 
 T = TypeVar("T")
 
+_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,60})</Code>")
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often to try, and how long to pause before each further attempt."""
+    """How often to try, and how long to pause before each further attempt.
 
-    attempts: int = 5
+    The defaults outlast a database, a store or a registry that restarts: about 30 s of pauses.
+    """
+
+    attempts: int = 11
+    first_contact: int = 3
+    """Attempts to reach a server at all, while none has answered yet: the address may be wrong."""
     first_pause: float = 0.2
     """Seconds; doubled each time."""
+    longest_pause: float = 5.0
+    patience: float = 60.0
+    """Seconds after the first failure in which a further attempt may begin: where each takes long
+    to fail, few are enough."""
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     """Returns 0 to 1: many clients that were cut off together do not come back together."""
+    clock: Callable[[], float] = time.monotonic
 
     def pause(self, attempt: int, at_least: float) -> None:
         """Wait before the attempt after `attempt` (1 is the first)."""
-        backoff = self.first_pause * 2 ** (attempt - 1) * (0.5 + self.jitter())
-        self.sleep(max(backoff, min(at_least, LONGEST_RETRY_AFTER)))
+        backoff = min(self.longest_pause, self.first_pause * 2 ** (attempt - 1))
+        wait = backoff * (0.5 + self.jitter())
+        self.sleep(max(wait, min(at_least, LONGEST_RETRY_AFTER)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +134,7 @@ class HttpTransport:
         options = options or HttpOptions()
         self._retries = options.retries
         self._connections = Connections(options.timeouts, options.proxies)
+        self._was_answered = False
 
     @property
     def url(self) -> str:
@@ -195,33 +225,57 @@ class HttpTransport:
             body = response.read(LARGEST_ERROR)
         finally:
             self._connections.end(exchange)
-        raise _Refused(_read_error(exchange, body, is_signed=is_signed), exchange)
+        code = _find_code(body) if is_signed else ""
+        raise _Refused(_read_error(exchange, body, code, is_signed=is_signed), exchange, code)
 
     def _repeat(self, attempt: Callable[[], T], url: str, *, repeatable: bool) -> T:
-        attempts = self._retries.attempts if repeatable else 1
-        for number in range(1, attempts + 1):
+        tries = _Tries(self._retries)
+        while True:
             wait = 0.0
             try:
-                return attempt()
+                answer = attempt()
             except _Refused as refused:
-                if number == attempts or not refused.is_passing:
+                self._was_answered = True
+                if not (repeatable and refused.is_passing and tries.may_go_on()):
                     raise refused.error from None
                 wait = refused.retry_after
             except ConnectionLost as error:
-                if number == attempts:
+                most = None if self._was_answered else self._retries.first_contact
+                if not (repeatable and tries.may_go_on(most)):
                     raise _unreachable(url, error) from error
-            self._retries.pause(number, wait)
-        raise Unavailable("unavailable", "No attempt is allowed.")
+            else:
+                self._was_answered = True
+                return answer
+            self._retries.pause(tries.failed, wait)
+
+
+class _Tries:
+    """Counts the failures of one request."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._first_failure: float | None = None
+        self.failed = 0
+
+    def may_go_on(self, most: int | None = None) -> bool:
+        """Note a failure, and return whether to try again; `most` is another limit."""
+        self.failed += 1
+        limit = self._retries.attempts if most is None else min(most, self._retries.attempts)
+        now = self._retries.clock()
+        if self._first_failure is None:
+            self._first_failure = now
+        return self.failed < limit and now - self._first_failure <= self._retries.patience
 
 
 class _Refused(Exception):
     """An answer that is an error, on its way to the loop that may try again."""
 
-    def __init__(self, error: PlaitError, exchange: Exchange) -> None:
+    def __init__(self, error: PlaitError, exchange: Exchange, code: str) -> None:
         super().__init__(error.message)
         self.error = error
         # A disk gets no room by itself: whoever waits for that should know what for.
-        self.is_passing = exchange.response.status in BUSY and error.kind != "disk-full"
+        is_busy = exchange.response.status in BUSY or code in PASSING_CODES
+        self.is_passing = is_busy and error.kind != "disk-full"
         text = exchange.response.getheader("Retry-After", "")
         self.retry_after = float(text) if text.isascii() and text.isdigit() else 0.0
 
@@ -236,7 +290,7 @@ def _read_whole(response: HTTPResponse) -> bytes:
     return body
 
 
-def _read_error(exchange: Exchange, body: bytes, *, is_signed: bool) -> PlaitError:
+def _read_error(exchange: Exchange, body: bytes, code: str, *, is_signed: bool) -> PlaitError:
     status = exchange.response.status
     where = str(exchange.origin)
     if 300 <= status < 400:
@@ -253,7 +307,7 @@ def _read_error(exchange: Exchange, body: bytes, *, is_signed: bool) -> PlaitErr
     if isinstance(document, dict) and isinstance(document.get("error"), dict):
         return error_from_json(document, fallback=CLASS_OF_STATUS.get(status, Unavailable))
     if is_signed:
-        return _read_store_error(status, body, where)
+        return _read_store_error(status, code, body, where)
     fallback = CLASS_OF_STATUS.get(status, Unavailable)
     return fallback(
         "registry-misbehaved",
@@ -261,19 +315,28 @@ def _read_error(exchange: Exchange, body: bytes, *, is_signed: bool) -> PlaitErr
     )
 
 
-def _read_store_error(status: int, body: bytes, where: str) -> PlaitError:
-    """Translate an object store's answer, which is XML with a code."""
+def _find_code(body: bytes) -> str:
+    """Return the code of an object store's error, which is XML; empty where there is none."""
+    match = _CODE.search(body)
+    return match[1].decode("ascii") if match else ""
+
+
+def _read_store_error(status: int, code: str, body: bytes, where: str) -> PlaitError:
+    """Translate an object store's answer."""
     if status == 412:
         return AlreadyExists("object-exists", "The object is in the store already.")
+    if code == "NoSuchUpload":
+        return NotFound("upload-not-found", f"{where} no longer has the parts: push again.")
     if status == 404:
         return NotFound("object-not-found", f"{where} does not have the object.")
-    if b"BadDigest" in body or b"ChecksumMismatch" in body:
+    if code in WRONG_BYTES:
         return Integrity("digest-mismatch", f"{where} received other bytes than were announced.")
-    if status in {400, 401, 403}:
+    if status in {400, 401, 403} and code not in PASSING_CODES:
         # A store tells an expired signature from a wrong one in words of its own.
         kind = "signed-url-expired" if b"xpired" in body else "signed-url-invalid"
         return PermissionDenied(kind, f"{where} does not accept the signed request.")
-    return Unavailable("unavailable", f"{where} answered with status {status}.")
+    named = f" ({code})" if code else ""
+    return Unavailable("unavailable", f"{where} answered with status {status}{named}.")
 
 
 def _verify_range(exchange: Exchange, start: int, stop: int) -> None:
