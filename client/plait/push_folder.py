@@ -116,14 +116,18 @@ def push_folder(
 
 
 def create_repository(
-    transport: Transport, repository: RepositoryName, *, description: str = ""
+    transport: Transport,
+    repository: RepositoryName,
+    *,
+    description: str = "",
+    private: bool = True,
 ) -> wire.Repository:
     """Make an empty repository.
 
     Raises:
         AlreadyExists: `repository-exists`.
     """
-    body = wire.NewRepository(repository.namespace, repository.name, description)
+    body = wire.NewRepository(repository.namespace, repository.name, description, private)
     answer = transport.call("POST", f"{API_PREFIX}/repositories", body=wire.encode(body))
     return wire.decode(wire.Repository, answer)
 

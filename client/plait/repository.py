@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from plait import wire
+from plait.accounts import Protections
 from plait.cache import Cache
 from plait.errors import NotFound
 from plait.lookup import (
@@ -33,6 +34,12 @@ from plait.progress import NO_PROGRESS, Progress
 from plait.pull import Pulled, PullRequest, pull
 from plait.push_folder import FolderPush, Pushed, push_folder
 from plait.transport import Transport, repository_path
+
+if TYPE_CHECKING:
+    from plait.bundle.apply import AppliedBundle
+    from plait.bundle.create import CreatedBundle
+
+# What makes and applies bundles is imported where it is used: few need it, and many wait for this.
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +125,56 @@ class Repository:
         request = PullRequest(
             revision=revision or HEAD,
             destination=None if dest is None else Path(dest),
-            only=(only,) if isinstance(only, str) else tuple(only),
+            only=_names(only),
             force=force,
             verify=verify,
         )
         return pull(self._transport, self.name, self._cache, request, progress)
+
+    def bundle(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        refs: Sequence[str] = (),
+        since: Sequence[str] = (),
+        force: bool = False,
+        progress: Progress = NO_PROGRESS,
+    ) -> CreatedBundle:
+        """Write branches and tags (default: all) with their history into one file.
+
+        `since` names revisions that the receiver has; what they reach is left out.
+
+        Raises:
+            AlreadyExists: `destination-exists`, without `force`.
+            InvalidInput: `bundle-empty`, nothing is new.
+            NotFound: there is no such ref or revision.
+        """
+        from plait.bundle.create import BundleWish, create_bundle
+        from plait.bundle.registry_source import RegistrySource
+
+        wish = BundleWish(Path(path), _names(refs), _names(since), force)
+        return create_bundle(RegistrySource(self._transport, self.name), wish, progress)
+
+    def apply_bundle(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        refs: Sequence[str] = (),
+        force: bool = False,
+        create: bool = False,
+        progress: Progress = NO_PROGRESS,
+    ) -> AppliedBundle:
+        """Verify a bundle and push what it holds; the same again does nothing.
+
+        Raises:
+            Conflict: a branch would leave commits behind, without `force`, or a tag would move.
+            InvalidInput, Integrity: the bundle is damaged, or the registry refused a version.
+            NotFound: `prerequisite-missing`, `repository-not-found`.
+        """
+        from plait.bundle.apply import ApplyWish, apply_bundle
+
+        wish = ApplyWish(Path(path), _names(refs), force, create)
+        return apply_bundle(self._transport, self.name, wish, progress)
 
     def info(self) -> wire.Repository:
         """Return what the registry lists about the repository.
@@ -131,6 +183,23 @@ class Repository:
             NotFound: `repository-not-found`.
         """
         return wire.decode(wire.Repository, self._transport.call("GET", self._path("")))
+
+    def update(
+        self, *, description: str | None = None, private: bool | None = None
+    ) -> wire.Repository:
+        """Return the changed repository; None leaves something as it is."""
+        body = wire.encode(wire.RepositoryUpdate(description, private))
+        answer = self._transport.call("PATCH", self._path(""), body=body)
+        return wire.decode(wire.Repository, answer)
+
+    def delete(self) -> None:
+        """Delete the repository with its refs and notes, for good; for owners."""
+        self._transport.call("DELETE", self._path(""))
+
+    @property
+    def protections(self) -> Protections:
+        """The rules for its branches and tags."""
+        return Protections(self._transport, self.name)
 
     def resolve(self, revision: str = HEAD) -> CommitId:
         """Return the commit that `revision` names."""
@@ -245,3 +314,8 @@ class Repository:
 
     def _path(self, tail: str) -> str:
         return repository_path(self.name, tail)
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    """Return names, also where one was given instead of a list."""
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -50,6 +50,15 @@ class NewRepository:
     namespace: str = about("A person's or an organisation's name.")
     name: str = about("The repository's name inside its namespace.")
     description: str = about("One line for people.", default="")
+    private: bool = about("Only who has a role in the namespace may see it.", default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryUpdate:
+    """What shall change about a repository; null leaves something as it is."""
+
+    description: str | None = about("One line for people.", default=None)
+    private: bool | None = about("Only who has a role in the namespace may see it.", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class Repository:
     created_at: str = about("UTC, as 2026-11-24T06:07:00Z.")
     adapter_type: str | None = about("PEFT's type of the adapter at the head.")
     base: str | None = about("The base model's name at the head.")
+    private: bool = about("Only who has a role in the namespace may see it.", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +286,8 @@ class NewPush:
 class FilePlan:
     """A file that the registry lacks, and which of its bytes it wants.
 
-    The wanted ranges, joined, are one object to upload. All of the file is one range; less than
-    that where the registry holds the other tensors already.
+    The wanted ranges and the salt of the plan, joined, are one object to upload. All of the file is
+    one range; less than that where the registry holds the other tensors already.
     """
 
     sha256: str = about("The file's digest.")
@@ -292,6 +302,9 @@ class PushPlan:
     push: str = about("The push's id.")
     files: list[FilePlan] = about("Files to upload, of the commits that were just staged.")
     bytes_known: int = about("Bytes of the staged versions that need no upload.")
+    salt: str = about("Hexadecimal bytes that every object of the push ends with.")
+    largest_whole: int = about("Bytes. Objects up to this size go in one request.")
+    part_size: int = about("Bytes of each part of a larger one; doubled while they are over 1,000.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +313,12 @@ class NewObject:
 
     file: str = about("The digest of the file that it belongs to.")
     ranges: list[tuple[int, int]] = about("The plan's ranges of the file, which it joins.")
-    sha256: str = about("The object's digest.")
-    size: int = about("Bytes: the sum of the ranges.")
+    sha256: str = about("The object's digest, the salt included.")
+    size: int = about("Bytes: the sum of the ranges, and the salt.")
+    parts: list[str] = about(
+        "The digest of each part, in order; none for an object that goes in one request.",
+        default_factory=list,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,28 +7,31 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import plait
 from plait.errors import InvalidInput, PlaitError, Unavailable
+from plait_registry.care_options import CARE_COMMANDS, add_care_commands
 
 if TYPE_CHECKING:
     from plait_registry.adapters.data_folder import DataFolder
     from plait_registry.settings import Settings
 
-LAST_RESORT_SECONDS = 9.5
-"""After a signal, the process ends by now, whatever still runs: nothing half-done is visible."""
-
 _EXAMPLES = """\
 examples:
   plait-registry serve                          on http://127.0.0.1:8420, data in ./plait-data
   plait-registry serve --data /srv/plait --port 0
+  plait-registry worker                         deliver events, beside servers on PostgreSQL
   plait-registry token                          where the administrator's token is
   plait-registry token rotate                   replace it; running servers take the new one
+  plait-registry user create ada --admin        make a user, also while servers run
+  plait-registry token create --user ada        print a token for it, once
+  plait-registry gc                             what garbage there is; --sweep removes it
+  plait-registry backup FOLDER --objects        back up everything, also while others push
+  plait-registry fsck --sample 5%               is everything there, and as it was?
 
 Flags can be set by variables as well, as PLAIT_DATA for --data; see docs/configuration.md.
 """
@@ -50,6 +53,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _serve(settings)
         if options.command == "migrate":
             return _migrate(settings)
+        if options.command == "worker":
+            return _work(settings)
+        if options.command in CARE_COMMANDS:
+            return _care(settings, options)
+        if options.command == "user" or options.action in ("create", "list", "revoke"):
+            return _change_accounts(settings, options)
         return _token(settings, rotate=options.action == "rotate")
     except PlaitError as error:
         print(f"plait-registry: {error.message}", file=sys.stderr)
@@ -77,10 +86,49 @@ def _build_parser() -> argparse.ArgumentParser:
         const="1",
         help="a proxy with TLS stands in front, so --host may be reachable from other machines",
     )
+    serve.add_argument(
+        "--workers", metavar="N", help="processes; several need PostgreSQL and S3 (1)"
+    )
+    commands.add_parser("worker", parents=[shared], help="deliver events until stopped")
     commands.add_parser("migrate", parents=[shared], help="bring the database up to date")
-    token = commands.add_parser("token", parents=[shared], help="the administrator's token")
-    token.add_argument("action", nargs="?", choices=["show", "rotate"], default="show")
+    add_care_commands(commands, shared)
+    _add_token(
+        commands.add_parser("token", parents=[shared], help="the administrator's, and users'")
+    )
+    _add_user(commands.add_parser("user", parents=[shared], help="make, list and disable users"))
     return parser
+
+
+def _add_token(token: argparse.ArgumentParser) -> None:
+    token.add_argument(
+        "action",
+        nargs="?",
+        choices=["show", "rotate", "create", "list", "revoke"],
+        default="show",
+        help="show or rotate the data folder's own; create, list or revoke those of a user",
+    )
+    token.add_argument("id", metavar="ID", nargs="?", help="of revoke: which token")
+    token.add_argument("--user", metavar="NAME", help="of create and list: whose")
+    token.add_argument("--label", metavar="TEXT", default="", help="of create: what it is for")
+    token.add_argument(
+        "--scope",
+        metavar="SCOPE",
+        action="append",
+        help="of create: let only this through, as team/sql:read; repeatable",
+    )
+    token.add_argument(
+        "--expires",
+        metavar="WHEN",
+        default="90d",
+        help="of create: as 30d, 2027-01-31 or never (90d)",
+    )
+
+
+def _add_user(user: argparse.ArgumentParser) -> None:
+    actions = ["create", "list", "disable", "enable", "promote", "demote"]
+    user.add_argument("action", choices=actions, help="what to do")
+    user.add_argument("name", metavar="NAME", nargs="?", help="the user")
+    user.add_argument("--admin", action="store_true", help="of create: an administrator")
 
 
 def _read_settings(options: argparse.Namespace) -> Settings:
@@ -93,77 +141,71 @@ def _open_data_folder(settings: Settings) -> DataFolder:
     try:
         from plait_registry.bootstrap import open_data_folder
     except ImportError as error:
-        raise Unavailable(
-            "extra-missing",
-            f"The server's packages are not installed ({error.name} is missing): run "
-            "`pip install 'plait[server]'`.",
-        ) from error
+        raise _extra_missing(error) from error
     return open_data_folder(settings)
 
 
+def _extra_missing(error: ImportError) -> Unavailable:
+    return Unavailable(
+        "extra-missing",
+        f"The server's packages are not installed ({error.name} is missing): run "
+        "`pip install 'plait[server]'`.",
+    )
+
+
 def _serve(settings: Settings) -> int:
-    folder = _open_data_folder(settings)
-    from plait_registry.api.app import create_app
-    from plait_registry.api.log_format import configure_logging
-    from plait_registry.api.serving import Server, bind, url_of
-    from plait_registry.bootstrap import build_registry
-
-    configure_logging(settings.log_level)
-    with folder.lock(), bind(settings.host, settings.port) as bound:
-        registry = build_registry(settings, folder)
-        url = url_of(bound)
-
-        def announce() -> None:
-            folder.announce(url)
-            print(f"listening on {url}", flush=True)
-
-        app = create_app(registry, largest_request=settings.largest_request)
-        last_resort = _last_resort(folder)
-        server = Server(app, on_ready=announce, on_stop=lambda: _start_once(last_resort))
-        # For signals that come before uvicorn listens for them, and after: it raises them once
-        # more when it is done, and by default that would kill the process.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, server.handle_exit)
-        try:
-            server.run(sockets=[bound])
-        finally:
-            last_resort.cancel()
-            folder.withdraw()
-            registry.close()
-    return 0
+    try:
+        from plait_registry.serve import serve
+    except ImportError as error:
+        raise _extra_missing(error) from error
+    return serve(settings)
 
 
-def _last_resort(folder: DataFolder) -> threading.Timer:
-    """Return a timer that ends the process even if a thread still reads or writes."""
+def _work(settings: Settings) -> int:
+    _open_data_folder(settings)
+    from plait_registry.serve import begin_to_log
+    from plait_registry.worker.program import run_worker
 
-    def end() -> None:
-        try:
-            folder.withdraw()
-        finally:
-            os._exit(0)
-
-    timer = threading.Timer(LAST_RESORT_SECONDS, end)
-    timer.daemon = True
-    return timer
+    begin_to_log(settings)
+    return run_worker(settings)
 
 
-def _start_once(timer: threading.Timer) -> None:
-    # People press Ctrl+C twice.
-    if not timer.is_alive():
-        timer.start()
+def _care(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        from plait_registry.care_commands import run_care_command
+    except ImportError as error:
+        raise _extra_missing(error) from error
+    outcome = run_care_command(settings, options)
+    for line in outcome.lines:
+        print(line)
+    return outcome.status
 
 
 def _migrate(settings: Settings) -> int:
     folder = _open_data_folder(settings)
     from plait_registry.bootstrap import open_database
 
-    with folder.lock():
+    # A database in the folder is its server's; others may be migrated beside running servers.
+    with folder.lock() if settings.database_url is None else nullcontext():
         database = open_database(settings, folder)
         try:
             database.migrate()
         finally:
             database.close()
     print("The database is up to date.")
+    return 0
+
+
+def _change_accounts(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        from plait_registry.account_commands import run_account_command
+    except ImportError as error:
+        raise _extra_missing(error) from error
+    told = run_account_command(settings, options)
+    if told.remark is not None:
+        print(told.remark, file=sys.stderr)
+    for line in told.lines:
+        print(line)
     return 0
 
 

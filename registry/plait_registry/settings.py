@@ -6,23 +6,81 @@ here, at the start, with a sentence that names the setting.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 from plait.errors import InvalidInput
+from plait_registry.adapters.s3_location import S3Location, parse_s3_url
 
 DEFAULT_PORT = 8420
 DEFAULT_LARGEST_REQUEST = 64 * 1024 * 1024
-FLAGS = ("DATA", "HOST", "PORT", "BEHIND_TLS", "LOG_LEVEL")
+FLAGS = ("DATA", "HOST", "PORT", "BEHIND_TLS", "LOG_LEVEL", "WORKERS")
 """The settings that have a flag as well."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
+# Of the client, which often runs in the same environment.
+_OF_CLIENT = frozenset(
+    {"URL", "TOKEN", "CACHE_DIR", "AUTHOR_NAME", "AUTHOR_EMAIL", "CONFIG", "DEBUG"}
+)
+_SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class MetricsAccess(StrEnum):
+    """Who may read `/metrics`."""
+
+    OFF = "off"  # nobody
+    LOOPBACK = "loopback"  # who connects from this machine, and not through a proxy
+    TOKEN = "token"  # noqa: S105 - any caller with a token, whatever its rights
+    OPEN = "open"  # everyone who reaches the port
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How requests are answered, and what one client may take."""
+
+    largest_request: int = DEFAULT_LARGEST_REQUEST
+    """Bytes of the largest JSON body."""
+    threads: int = 40
+    """Requests that one process works on at a time; further ones wait."""
+    connections: int = 1_000
+    """Connections that one process answers on; further ones hear that it is busy."""
+    stall_seconds: int = 60
+    """How long a client may keep a request or an answer from moving on."""
+    drain_seconds: int = 0
+    """How long requests are still taken after a signal to stop, while `/readyz` says no."""
+    stop_seconds: int = 8
+    """How long requests may then take to finish."""
+    workers: int = 1
+    """Processes on one socket."""
+    metrics: MetricsAccess = MetricsAccess.TOKEN
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose X-Forwarded-For is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """How events are kept, and how webhooks hear of them."""
+
+    delivery: bool = True
+    """Whether `serve` delivers, too; else `plait-registry worker` does."""
+    allow_private: bool = False
+    """Webhooks may lead to private addresses, and without TLS."""
+    threads: int = 1
+    """Deliveries that one process sends at a time."""
+    attempts: int = 8
+    """Of a delivery, before it is given up."""
+    keep_days: int = 30
+    """How long events, and deliveries that are done, can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +94,23 @@ class Settings:
     """0: any free one."""
     behind_tls: bool
     """The operator says that a proxy with TLS stands in front."""
-    database_url: str | None
-    """None: SQLite in the data folder."""
-    largest_request: int
-    """Bytes of the largest JSON body."""
+    database_url: str | None = field(repr=False)
+    """None: SQLite in the data folder. There may be a password inside."""
+    database_pool: int
+    """Connections that one process keeps; in a burst, as many again join them."""
+    statement_timeout_seconds: int
+    """After which PostgreSQL ends a statement."""
+    serving: Serving
+    object_store: S3Location | None
+    """None: the data folder."""
     signed_url_seconds: int
     """How long signed URLs are good for."""
     log_level: int
+    events: EventSettings = EventSettings()
+    pg_bin: Path | None = None
+    """Where pg_dump and pg_restore are; None: on PATH."""
+    notices: tuple[str, ...] = ()
+    """What the operator should hear at the start."""
 
 
 def read_settings(
@@ -59,18 +127,44 @@ def read_settings(
         host=source.text("HOST", "127.0.0.1"),
         port=source.number("PORT", DEFAULT_PORT, lowest=0, highest=65_535),
         behind_tls=source.switch("BEHIND_TLS"),
-        database_url=source.text("DATABASE_URL", "") or None,
-        largest_request=source.number(
-            "LARGEST_REQUEST", DEFAULT_LARGEST_REQUEST, lowest=1_024, highest=2**40
+        database_url=source.secret("DATABASE_URL"),
+        database_pool=source.number("DATABASE_POOL", 8, lowest=1, highest=100),
+        statement_timeout_seconds=source.number(
+            "STATEMENT_TIMEOUT_SECONDS", 30, lowest=1, highest=3_600
         ),
+        serving=_read_serving(source),
+        object_store=_read_object_store(source),
         signed_url_seconds=source.number("SIGNED_URL_SECONDS", 3_600, lowest=10, highest=604_800),
+        pg_bin=Path(programs) if (programs := source.text("PG_BIN", "")) else None,
         log_level=_read_log_level(source),
+        events=_read_events(source),
     )
     _verify_host(settings)
-    if store := source.text("OBJECT_STORE", ""):
-        # Weights in a folder where the operator expects a bucket would be a bad surprise.
-        raise _refuse("OBJECT_STORE", store, "this version keeps objects in the data folder only")
-    return settings
+    _verify_workers(settings)
+    return replace(settings, notices=source.find_misspelt())
+
+
+def share_metrics(folder: Path | None) -> None:
+    """Say where the workers of this host gather their figures, before any of them is counted.
+
+    The library that counts takes this from the environment alone; what the operator's own has for
+    another program is dropped.
+    """
+    if folder is None:
+        os.environ.pop(_SHARED_METRICS, None)
+    else:
+        os.environ[_SHARED_METRICS] = str(folder)
+
+
+def find_shared_metrics() -> Path | None:
+    """Return where `share_metrics` said that figures are gathered."""
+    folder = os.environ.get(_SHARED_METRICS)
+    return None if folder is None else Path(folder)
+
+
+def find_notify_socket() -> str | None:
+    """Return where systemd wants to hear that the server is ready, if it does."""
+    return os.environ.get("NOTIFY_SOCKET") or None
 
 
 class _Source:
@@ -79,13 +173,31 @@ class _Source:
     def __init__(self, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
         self._flags = flags
         self._environ = environ
+        self._asked: set[str] = set()
 
     def text(self, name: str, default: str) -> str:
+        self._asked.add(name)
         flag = self._flags.get(name)
         if flag is not None:
             return flag
         # An empty variable counts as unset: that is how people switch one off.
         return self._environ.get(f"PLAIT_{name}") or default
+
+    def secret(self, name: str) -> str | None:
+        """Return the variable, or what is in the file that `NAME_FILE` names; None without both."""
+        given, path = self.text(name, ""), self.text(f"{name}_FILE", "")
+        if not path:
+            return given or None
+        if given:
+            raise InvalidInput("usage", f"PLAIT_{name} and PLAIT_{name}_FILE are both set.")
+        try:
+            secret = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise _refuse(f"{name}_FILE", path, f"the file cannot be read ({reason})") from None
+        if not secret:
+            raise _refuse(f"{name}_FILE", path, "the file is empty")
+        return secret
 
     def number(self, name: str, default: int, *, lowest: int, highest: int) -> int:
         text = self.text(name, str(default))
@@ -94,13 +206,73 @@ class _Source:
             raise _refuse(name, text, f"expected a whole number from {lowest} to {highest}")
         return int(text)
 
-    def switch(self, name: str) -> bool:
-        text = self.text(name, "").lower()
+    def switch(self, name: str, default: str = "") -> bool:
+        text = self.text(name, default).lower()
         if text in _TRUE:
             return True
         if text in _FALSE:
             return False
         raise _refuse(name, text, "expected 1 or 0")
+
+    def find_misspelt(self) -> tuple[str, ...]:
+        """Return a sentence for each variable that looks like a setting and is none."""
+        known = self._asked | _OF_CLIENT
+        given = {
+            variable.removeprefix("PLAIT_")
+            for variable in self._environ
+            if variable.startswith("PLAIT_")
+        }
+        return tuple(
+            f"PLAIT_{name} is no setting: did you mean PLAIT_{close}?"
+            for name in sorted(given - known)
+            for close in difflib.get_close_matches(name, self._asked, 1, cutoff=0.8)
+        )
+
+
+def _read_serving(source: _Source) -> Serving:
+    default = Serving()
+    return Serving(
+        largest_request=source.number(
+            "LARGEST_REQUEST", default.largest_request, lowest=1_024, highest=2**40
+        ),
+        threads=source.number("THREADS", default.threads, lowest=1, highest=1_000),
+        connections=source.number("CONNECTIONS", default.connections, lowest=1, highest=100_000),
+        stall_seconds=source.number("STALL_SECONDS", default.stall_seconds, lowest=1, highest=3600),
+        drain_seconds=source.number("DRAIN_SECONDS", default.drain_seconds, lowest=0, highest=600),
+        stop_seconds=source.number("STOP_SECONDS", default.stop_seconds, lowest=1, highest=3600),
+        workers=source.number("WORKERS", default.workers, lowest=1, highest=128),
+        metrics=_read_metrics_access(source),
+        trusted_proxies=_read_networks(source, "TRUSTED_PROXIES"),
+    )
+
+
+def _read_events(source: _Source) -> EventSettings:
+    default = EventSettings()
+    return EventSettings(
+        delivery=source.switch("DELIVERY", "on"),
+        allow_private=source.switch("WEBHOOK_ALLOW_PRIVATE"),
+        threads=source.number("DELIVERY_THREADS", default.threads, lowest=1, highest=100),
+        attempts=source.number("WEBHOOK_ATTEMPTS", default.attempts, lowest=1, highest=100),
+        keep_days=source.number("EVENT_DAYS", default.keep_days, lowest=1, highest=36_500),
+    )
+
+
+def _read_metrics_access(source: _Source) -> MetricsAccess:
+    name = source.text("METRICS", MetricsAccess.TOKEN).lower()
+    try:
+        return MetricsAccess(name)
+    except ValueError:
+        raise _refuse("METRICS", name, f"expected one of {', '.join(MetricsAccess)}") from None
+
+
+def _read_networks(source: _Source, name: str) -> tuple[Network, ...]:
+    texts = [part.strip() for part in source.text(name, "").split(",")]
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts if text)
+    except ValueError:
+        raise _refuse(
+            name, ", ".join(texts), "expected addresses or networks, as 127.0.0.1, 10.0.0.0/8"
+        ) from None
 
 
 def _read_log_level(source: _Source) -> int:
@@ -108,6 +280,26 @@ def _read_log_level(source: _Source) -> int:
     if name not in LOG_LEVELS:
         raise _refuse("LOG_LEVEL", name, f"expected one of {', '.join(LOG_LEVELS)}")
     return logging.getLevelNamesMapping()[name.upper()]
+
+
+def _read_object_store(source: _Source) -> S3Location | None:
+    url = source.text("OBJECT_STORE", "")
+    keys = source.secret("S3_ACCESS_KEY"), source.secret("S3_SECRET_KEY")
+    if not url:
+        if any(keys):
+            # Weights in a folder where the operator expects a bucket would be a bad surprise.
+            raise InvalidInput(
+                "usage", "PLAIT_S3_ACCESS_KEY without PLAIT_OBJECT_STORE: say s3://bucket there."
+            )
+        return None
+    if (keys[0] is None) != (keys[1] is None):
+        raise InvalidInput("usage", "PLAIT_S3_ACCESS_KEY and PLAIT_S3_SECRET_KEY go together.")
+    try:
+        location = parse_s3_url(url)
+    except ValueError as error:
+        # Not the URL itself: people put credentials into it.
+        raise InvalidInput("usage", f"PLAIT_OBJECT_STORE: {error}.") from None
+    return replace(location, access_key=keys[0], secret_key=keys[1])
 
 
 def _verify_host(settings: Settings) -> None:
@@ -119,6 +311,19 @@ def _verify_host(settings: Settings) -> None:
         "tokens and weights would cross the network unencrypted. TLS belongs in front of it: put "
         "a reverse proxy with TLS there, then say so with --behind-tls (or PLAIT_BEHIND_TLS=1).",
     )
+
+
+def _verify_workers(settings: Settings) -> None:
+    if settings.serving.workers == 1:
+        return
+    is_file = not settings.database_url or settings.database_url.startswith("sqlite")
+    if is_file or settings.object_store is None:
+        raise _refuse(
+            "WORKERS",
+            str(settings.serving.workers),
+            "one process serves a data folder. Several take PostgreSQL (PLAIT_DATABASE_URL) and "
+            "S3 (PLAIT_OBJECT_STORE)",
+        )
 
 
 def is_loopback(host: str) -> bool:

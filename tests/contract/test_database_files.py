@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database_suite.rows import (
+    ALL,
     MANIFEST,
     History,
     digest,
@@ -71,7 +72,7 @@ def test_inserted_file_is_known_held_and_readable(
     other = make_repository(database, "team/other")
     key = joined.sha256
     with database.read() as records:
-        assert records.files.find_known([key, digest("absent")]) == {key: digest("table")}
+        assert records.files.find_known(ALL, [key, digest("absent")]) == {key: digest("table")}
         for holder in (repository, None):
             found = records.files.load_extents(holder, [key, digest("absent")])
             assert {file: tuple(extents) for file, extents in found.items()} == {
@@ -119,7 +120,7 @@ def test_empty_file_is_known_and_has_no_extents(
     row = file_row("empty")
     with database.write() as records:
         records.files.insert(repository, [row], [])
-        assert records.files.find_known([row.sha256]) == {row.sha256: None}
+        assert records.files.find_known(ALL, [row.sha256]) == {row.sha256: None}
         found = records.files.load_extents(repository, [row.sha256])
     assert {key: list(extents) for key, extents in found.items()} == {row.sha256: []}
 
@@ -144,12 +145,12 @@ def test_file_that_was_stored_without_tensors_gets_them_later(
     )
     with database.write() as records:
         records.files.insert(repository, [row], [item])
-        assert records.files.locate_tensors([digest("t")]) == {}
+        assert records.files.locate_tensors(ALL, [digest("t")]) == {}
         records.files.insert(repository, [described], [])
-        assert records.files.find_known([row.sha256]) == {row.sha256: digest("table")}
+        assert records.files.find_known(ALL, [row.sha256]) == {row.sha256: digest("table")}
         records.files.insert(repository, [row], [])
-        assert records.files.find_known([row.sha256]) == {row.sha256: digest("table")}
-        located = records.files.locate_tensors([digest("t")])
+        assert records.files.find_known(ALL, [row.sha256]) == {row.sha256: digest("table")}
+        located = records.files.locate_tensors(ALL, [digest("t")])
     assert {key: tuple(extents) for key, extents in located.items()} == {
         digest("t"): (Extent(row.sha256, 2, 8),)
     }
@@ -169,8 +170,10 @@ def test_tensors_are_located_as_ranges_of_objects(database: Database, joined: Fi
         "to the end": [Extent(digest("one"), 400, 70)],
     }
     with database.read() as records:
-        located = records.files.locate_tensors([digest(word) for word in [*expected, "absent"]])
-        assert records.files.locate_tensors([]) == {}
+        located = records.files.locate_tensors(
+            ALL, [digest(word) for word in [*expected, "absent"]]
+        )
+        assert records.files.locate_tensors(ALL, []) == {}
     assert {key: list(extents) for key, extents in located.items()} == {
         digest(word): extents for word, extents in expected.items()
     }
@@ -195,7 +198,7 @@ def test_tensor_of_several_files_is_located_in_one_of_them(
     with database.write() as records:
         objects = [ObjectRow(row.extents[0].object, 100) for row in rows]
         records.files.insert(repository, rows, objects)
-        located = records.files.locate_tensors([digest("shared")])
+        located = records.files.locate_tensors(ALL, [digest("shared")])
     (place,) = located[digest("shared")]
     owner = next(row for row in rows if row.extents[0].object == place.object)
     assert (place.offset, place.size) in {(item.offset, 10) for item in owner.tensors}
@@ -208,7 +211,7 @@ def test_thousands_of_tensors_are_located_at_once(
     row = file_row("large", Extent(digest("large"), 0, 12_000), tensors=tensors, table="table")
     with database.write() as records:
         records.files.insert(repository, [row], [ObjectRow(digest("large"), 12_000)])
-        located = records.files.locate_tensors([item.sha256 for item in tensors])
+        located = records.files.locate_tensors(ALL, [item.sha256 for item in tensors])
     assert {key: list(extents) for key, extents in located.items()} == {
         item.sha256: [Extent(digest("large"), item.offset, 1)] for item in tensors
     }

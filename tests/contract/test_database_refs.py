@@ -8,6 +8,7 @@ from database_suite.rows import (
     branch,
     insert_commits,
     make_repository,
+    new_repository,
     store_commits,
     tag,
 )
@@ -210,7 +211,9 @@ def test_ref_to_commit_of_another_repository_is_refused(
 ) -> None:
     commit = History("other").add("first")
     with database.write() as records:
-        other = records.repositories.insert(RepositoryName("team", "other"), "", NOW).id
+        other = records.repositories.insert(
+            new_repository(RepositoryName("team", "other"), "", NOW)
+        ).id
         insert_commits(records, other, [commit])
     with pytest.raises(Internal):
         apply(database, repository, branch("main", None, commit))

@@ -2,7 +2,16 @@
 
 import pytest
 
-from database_suite.rows import NOW, History, branch, make_repository, store_commits, tag
+from database_suite.rows import (
+    ALL,
+    NOW,
+    History,
+    branch,
+    make_repository,
+    new_repository,
+    store_commits,
+    tag,
+)
 from plait.errors import AlreadyExists, NotFound
 from plait.model.address import RepositoryName
 from plait_registry.domain.ports import Database
@@ -11,18 +20,20 @@ from plait_registry.domain.records import RepositoryQuery
 
 def names(database: Database, **query: object) -> list[str]:
     with database.read() as records:
-        found = records.repositories.search(RepositoryQuery(**query))  # type: ignore[arg-type]
+        found = records.repositories.search(RepositoryQuery(ALL, **query))  # type: ignore[arg-type]
     return [str(record.name) for record in found]
 
 
 def add(database: Database, name: str, description: str = "") -> None:
     with database.write() as records:
-        records.repositories.insert(RepositoryName.parse(name), description, NOW)
+        records.repositories.insert(new_repository(RepositoryName.parse(name), description, NOW))
 
 
 def test_new_repository_is_empty_and_points_nowhere(database: Database) -> None:
     with database.write() as records:
-        made = records.repositories.insert(RepositoryName("Team", "SQL"), "for queries", NOW)
+        made = records.repositories.insert(
+            new_repository(RepositoryName("Team", "SQL"), "for queries", NOW)
+        )
     assert (made.name, made.description) == (RepositoryName("Team", "SQL"), "for queries")
     assert (made.default_branch, made.created_at) == ("main", NOW)
     assert (made.head, made.adapter_type, made.base) == (None, None, None)
@@ -39,7 +50,7 @@ def test_name_is_found_in_any_case_and_kept_as_it_was_written(database: Database
 def test_name_that_differs_only_in_case_is_taken(database: Database) -> None:
     add(database, "Team/SQL")
     with pytest.raises(AlreadyExists) as caught, database.write() as records:
-        records.repositories.insert(RepositoryName("team", "sql"), "", NOW)
+        records.repositories.insert(new_repository(RepositoryName("team", "sql"), "", NOW))
     assert caught.value.kind == "repository-exists"
     assert caught.value.details == {"repository": "Team/SQL"}
 

@@ -2,106 +2,48 @@
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from types import ModuleType
-from typing import Any
 
 import pytest
-from sqlalchemy import Select, event
+from sqlalchemy import Select
 from sqlalchemy.dialects import postgresql
 
+from database_suite.hot_queries import (
+    HOT,
+    REPOSITORY,
+    TENSORS,
+    fill,
+    recorded,
+)
 from database_suite.rows import (
-    MANIFEST,
+    ALL,
     History,
-    branch,
-    digest,
-    file_row,
     make_repository,
-    note,
-    push_row,
     store_commits,
 )
 from plait.model.address import RepositoryName
 from plait.model.commit_graph import Walk, find_merge_bases
 from plait.model.ids import CommitId
-from plait.model.refs import RefName
-from plait_registry.adapters.sql import ancestry, commits, files, refs, repositories, tables
+from plait_registry.adapters.sql import ancestry, commits, files, refs, repositories
 from plait_registry.adapters.sql.database import SqlDatabase, SqlRecords
-from plait_registry.adapters.sql.dialect import _insert_or_ignore, batches
+from plait_registry.adapters.sql.dialect import batches
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import (
-    Extent,
-    ObjectRow,
-    PushId,
-    RepositoryId,
     RepositoryQuery,
-    TensorRow,
 )
 from plait_registry.services.commit_source import RecordsSource
-
-REPOSITORY = RepositoryId(1)
-FILE = digest("file")
-TENSORS = [digest(f"tensor {number}") for number in range(500)]
-
-
-@contextmanager
-def recorded(database: SqlDatabase) -> Iterator[list[tuple[str, Any]]]:
-    """Collect the queries of a block, less those that begin a transaction."""
-    queries: list[tuple[str, Any]] = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if not statement.startswith(("PRAGMA", "BEGIN")):
-            queries.append((statement, parameters))
-
-    event.listen(database._engine, "before_cursor_execute", record)
-    try:
-        yield queries
-    finally:
-        event.remove(database._engine, "before_cursor_execute", record)
 
 
 @pytest.fixture
 def filled(sqlite: SqlDatabase) -> SqlDatabase:
-    """A repository with 300 commits, a file of 500 tensors, and a push."""
-    history = History()
-    line = history.with_merges(300)
-    assert make_repository(sqlite) == REPOSITORY
-    store_commits(sqlite, REPOSITORY, history.rows.values())
-    tensors = [TensorRow(tensor, 8 * number, 8) for number, tensor in enumerate(TENSORS)]
-    file = file_row("file", Extent(digest("object"), 0, 4_000), tensors=tensors, table="table")
-    with sqlite.write() as records:
-        records.files.insert(REPOSITORY, [file], [ObjectRow(digest("object"), 4_000)])
-        records.commits.insert_notes(REPOSITORY, [note(row, "") for row in line])
-        records.refs.compare_and_set(REPOSITORY, branch("main", None, line[-1]))
-        records.pushes.insert(push_row(REPOSITORY, branch("main", None, line[-1])))
+    fill(sqlite)
     return sqlite
 
 
-TIP = CommitId(digest("line 299"))
-SOME = [CommitId(digest(f"line {number}")) for number in range(150, 250)]
-
-HOT: dict[str, Callable[[Records], object]] = {
-    "get repository": lambda r: r.repositories.get(RepositoryName("team", "sql")),
-    "find ref": lambda r: r.refs.find(REPOSITORY, RefName("main")),
-    "list refs": lambda r: r.refs.list(REPOSITORY),
-    "load commits": lambda r: r.commits.load(REPOSITORY, SOME),
-    "load ancestry": lambda r: r.commits.load_ancestry(REPOSITORY, SOME[:3], 64),
-    "find by prefix": lambda r: r.commits.find_by_prefix(REPOSITORY, TIP[:7]),
-    "find ancestor": lambda r: r.commits.find_ancestor(TIP, 200),
-    "load notes": lambda r: r.commits.load_notes(REPOSITORY, SOME),
-    "load manifests": lambda r: r.files.load_manifests(REPOSITORY, [MANIFEST]),
-    "find known": lambda r: r.files.find_known([FILE]),
-    "find objects": lambda r: r.files.find_objects([digest("object")]),
-    "locate tensors": lambda r: r.files.locate_tensors(TENSORS),
-    "load extents": lambda r: r.files.load_extents(REPOSITORY, [FILE]),
-    "load any extents": lambda r: r.files.load_extents(None, [FILE]),
-    "get push": lambda r: r.pushes.get(REPOSITORY, PushId("push")),
-    "load staged": lambda r: r.pushes.load_staged(PushId("push")),
-    "find uploads": lambda r: r.pushes.find_uploads(REPOSITORY, [FILE]),
-}
 # What these scan is the result of another part of the same query, not a table.
 INTERMEDIATE = {"start", "walk", "chosen"}
 
@@ -137,7 +79,7 @@ def test_history_is_asked_for_in_one_query(filled: SqlDatabase, name: str, most:
 
 def test_all_tensors_of_a_file_are_located_in_two_queries(filled: SqlDatabase) -> None:
     with recorded(filled) as queries, filled.read() as records:
-        assert len(records.files.locate_tensors(TENSORS)) == len(TENSORS)
+        assert len(records.files.locate_tensors(ALL, TENSORS)) == len(TENSORS)
     assert len(queries) == 2
 
 
@@ -207,7 +149,7 @@ def test_far_ancestor_is_a_handful_of_jumps_away(sqlite: SqlDatabase) -> None:
 
 def test_page_of_repositories_walks_the_key_and_stops(filled: SqlDatabase) -> None:
     with recorded(filled) as queries, filled.read() as records:
-        records.repositories.search(RepositoryQuery(namespace="team", after="team/a"))
+        records.repositories.search(RepositoryQuery(ALL, namespace="team", after="team/a"))
     ((query, parameters),) = queries
     with closing(sqlite3.connect(filled._engine.url.database or "")) as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
@@ -221,12 +163,6 @@ def test_queries_can_be_written_for_postgresql(module: ModuleType) -> None:
     assert statements
     for statement in statements:
         assert "SELECT" in str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
-
-
-def test_insert_of_new_rows_can_be_written_for_postgresql() -> None:
-    statement = _insert_or_ignore("postgresql", tables.objects)
-    text = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
-    assert text.endswith("ON CONFLICT DO NOTHING")
 
 
 def test_batches_hold_everything_once_and_are_not_too_long() -> None:

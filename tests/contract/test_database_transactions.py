@@ -1,12 +1,20 @@
 """What a transaction promises, over every database, with real threads."""
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from database_suite.rows import History, branch, insert_commits, make_repository, store_commits
+from database_suite.databases import OPENERS
+from database_suite.racing import race
+from database_suite.rows import (
+    History,
+    branch,
+    insert_commits,
+    make_repository,
+    new_repository,
+    store_commits,
+)
 from plait.errors import Conflict, PlaitError, Unavailable
 from plait.model.address import RepositoryName
 from plait.model.refs import RefName
@@ -29,24 +37,12 @@ def commits(database: Database, repository: RepositoryId) -> list[CommitRow]:
     return rows
 
 
-def race(count: int, run: Callable[[int], bool]) -> Sequence[bool]:
-    """Run `run` in so many threads that start together."""
-    barrier = threading.Barrier(count)
-
-    def start(number: int) -> bool:
-        barrier.wait()
-        return run(number)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(start, range(count)))
-
-
 def test_exception_undoes_everything_of_the_block(database: Database) -> None:
     name, rows = RepositoryName("team", "sql"), History().chain(2)
 
     def fail_by_itself() -> None:
         with database.write() as records:
-            records.repositories.insert(name, "", "")
+            records.repositories.insert(new_repository(name, "", ""))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -85,7 +81,7 @@ def test_reader_keeps_the_view_that_it_began_with(
         assert reading.refs.find(repository, MAIN) is None
         with database.write() as writing:
             writing.refs.compare_and_set(repository, branch("main", None, commits[0]))
-            writing.repositories.insert(RepositoryName("team", "later"), "", "")
+            writing.repositories.insert(new_repository(RepositoryName("team", "later"), "", ""))
         assert reading.refs.find(repository, MAIN) is None
         assert list(reading.refs.list(repository)) == []
         with pytest.raises(PlaitError):
@@ -95,7 +91,9 @@ def test_reader_keeps_the_view_that_it_began_with(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda records, row: records.repositories.insert(RepositoryName("a", "b"), "", ""),
+        lambda records, row: records.repositories.insert(
+            new_repository(RepositoryName("a", "b"), "", "")
+        ),
         lambda records, row: records.refs.compare_and_set(1, branch("main", None, row)),
         lambda records, row: records.files.insert_manifests({"0" * 64: b""}),
         lambda records, row: records.pushes.forget_uploads(1, ["0" * 64]),
@@ -111,7 +109,7 @@ def test_read_transaction_cannot_write(
     with pytest.raises(PlaitError), database.read() as records:
         change(records, commits[0])
     with database.write() as records:
-        records.repositories.insert(RepositoryName("a", "b"), "", "")
+        records.repositories.insert(new_repository(RepositoryName("a", "b"), "", ""))
 
 
 def test_of_eight_threads_on_one_branch_exactly_one_wins(
@@ -121,10 +119,9 @@ def test_of_eight_threads_on_one_branch_exactly_one_wins(
         records.refs.compare_and_set(repository, branch("main", None, commits[0]))
 
     def move(number: int) -> bool:
+        update = branch("main", commits[0], commits[1 + number])
         try:
-            with database.write() as records:
-                update = branch("main", commits[0], commits[1 + number])
-                records.refs.compare_and_set(repository, update)
+            database.transact(lambda records: records.refs.compare_and_set(repository, update))
         except Conflict:
             return False
         return True
@@ -141,9 +138,8 @@ def test_of_twenty_threads_on_twenty_branches_all_win(
     database: Database, repository: RepositoryId, commits: list[CommitRow]
 ) -> None:
     def move(number: int) -> bool:
-        with database.write() as records:
-            update = branch(f"branch-{number}", None, commits[number])
-            records.refs.compare_and_set(repository, update)
+        update = branch(f"branch-{number}", None, commits[number])
+        database.transact(lambda records: records.refs.compare_and_set(repository, update))
         return True
 
     assert all(race(20, move))
@@ -175,8 +171,33 @@ def test_write_after_a_failed_one_works(database: Database, repository: Reposito
         assert records.repositories.get(RepositoryName("team", "sql")).id == repository
 
 
-def test_write_that_waits_too_long_is_told_that_the_database_is_busy(database: Database) -> None:
-    database._wait_s = 0.05  # type: ignore[attr-defined]
-    with database.write(), pytest.raises(Unavailable) as caught, database.write():
-        pytest.fail("two writes at once")
+def test_transact_returns_what_its_work_returns(database: Database) -> None:
+    name = RepositoryName("team", "sql")
+    made = database.transact(lambda r: r.repositories.insert(new_repository(name, "", "")))
+    with database.read() as records:
+        assert records.repositories.get(name) == made
+
+
+def test_exception_of_transacted_work_undoes_it_and_comes_out_at_once(database: Database) -> None:
+    runs = []
+
+    def work(records: Records) -> None:
+        runs.append(records)
+        records.repositories.insert(new_repository(RepositoryName("team", "sql"), "", ""))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.transact(work)
+    assert len(runs) == 1
+    make_repository(database)
+
+
+@pytest.mark.parametrize("name", ["memory", "sqlite"])
+def test_write_that_waits_too_long_is_told_that_the_database_is_busy(
+    name: str, migrated_file: Path, tmp_path: Path
+) -> None:
+    with OPENERS[name](migrated_file, tmp_path) as database:
+        database._wait_s = 0.05  # type: ignore[attr-defined]
+        with database.write(), pytest.raises(Unavailable) as caught, database.write():
+            pytest.fail("two writes at once")
     assert caught.value.kind == "busy"

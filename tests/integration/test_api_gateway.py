@@ -15,6 +15,7 @@ import pytest
 
 from plait.errors import PlaitError, error_from_json
 from plait.model.ids import ObjectId, hash_bytes
+from plait_registry.adapters.folder_transfers import FolderTransfers
 from plait_registry.adapters.url_signing import Grant, UrlSigner
 from plait_registry.domain.ports import SignedRequest
 from served.running import Running, running, wait_until
@@ -59,17 +60,24 @@ def stored(registry: Running, client: httpx.Client) -> SignedRequest:
     upload = sign_upload(registry, SMALL)
     answer = client.put(upload.url, content=SMALL, headers=dict(upload.headers))
     assert answer.status_code in (200, 412)
-    return registry.registry.objects.sign_read(OBJECT)
+    return transfers_of(registry).sign_read(OBJECT)
+
+
+def transfers_of(registry: Running) -> FolderTransfers:
+    assert isinstance(registry.registry.objects, FolderTransfers)
+    return registry.registry.objects
 
 
 def sign_upload(registry: Running, content: bytes) -> SignedRequest:
-    transfers, object_id = registry.registry.objects, hash_bytes(content)
+    transfers, object_id = transfers_of(registry), hash_bytes(content)
     handle = transfers.begin_upload(object_id, len(content))
-    parts = transfers.sign_upload(object_id, len(content), handle)
+    parts = transfers.sign_upload(object_id, len(content), handle, ())
     request = parts[0].request if parts else None
     # Where it is there already, a request that was signed before still exists.
     signer = UrlSigner(registry.folder.signing_key())
-    return request or signer.sign_upload(Grant(object_id, handle, 0, len(content), len(content)))
+    return request or signer.sign_upload(
+        Grant(object_id, handle, 0, len(content), len(content), object_id)
+    )
 
 
 def is_stored(registry: Running, content: bytes) -> bool:
@@ -101,7 +109,7 @@ def test_object_is_uploaded_and_read_back(registry: Running, client: httpx.Clien
     upload = sign_upload(registry, content)
     answer = client.put(upload.url, content=content, headers=dict(upload.headers))
     assert answer.status_code == 200
-    read = client.get(registry.registry.objects.sign_read(hash_bytes(content)).url)
+    read = client.get(transfers_of(registry).sign_read(hash_bytes(content)).url)
     assert read.status_code == 200
     assert read.content == content
     assert read.headers["content-length"] == str(len(content))
@@ -228,7 +236,7 @@ def test_reader_that_goes_away_stops_the_reading(registry: Running, client: http
     content = bytes(32 * MIB)
     upload = sign_upload(registry, content)
     client.put(upload.url, content=content, headers=dict(upload.headers))
-    url = registry.registry.objects.sign_read(hash_bytes(content)).url
+    url = transfers_of(registry).sign_read(hash_bytes(content)).url
     with client.stream("GET", url) as answer:
         assert next(answer.iter_raw())
     assert client.get("/healthz").status_code == 200
@@ -238,11 +246,12 @@ def test_reader_that_goes_away_stops_the_reading(registry: Running, client: http
 
 
 def sign_parts(registry: Running) -> tuple[ObjectId, list[SignedRequest]]:
-    """Return the requests for the parts of an object over 64 MiB, of which nothing is sent."""
+    """Return the requests for the parts of an object over 64 MiB, of which the last is `x`."""
     object_id = hash_bytes(b"%d" % next(contents))
-    transfers = registry.registry.objects
+    transfers = transfers_of(registry)
     handle = transfers.begin_upload(object_id, LARGE_SIZE)
-    parts = transfers.sign_upload(object_id, LARGE_SIZE, handle)
+    digests = [*[object_id] * 4, hash_bytes(b"x")]
+    parts = transfers.sign_upload(object_id, LARGE_SIZE, handle, digests)
     assert [part.size for part in parts] == [16 * MIB] * 4 + [1]
     return object_id, [part.request for part in parts if part.request]
 
@@ -257,9 +266,10 @@ def test_last_part_arrives_by_itself(registry: Running, client: httpx.Client) ->
 
 def test_part_needs_a_checksum_that_fits(registry: Running, client: httpx.Client) -> None:
     _, requests = sign_parts(registry)
-    missing = client.put(requests[-1].url, content=b"x")
-    assert (missing.status_code, kind_of(missing)) == (400, "invalid-input")
-    wrong = client.put(requests[-1].url, content=b"x", headers=checksum_headers(b"y"))
+    for headers in ({}, checksum_headers(b"y")):
+        answer = client.put(requests[-1].url, content=b"y", headers=headers)
+        assert (answer.status_code, kind_of(answer)) == (403, "signed-url-invalid")
+    wrong = client.put(requests[-1].url, content=b"y", headers=checksum_headers(b"x"))
     assert (wrong.status_code, kind_of(wrong)) == (400, "digest-mismatch")
 
 
@@ -478,6 +488,6 @@ def test_empty_object_is_read_as_such(registry: Running, client: httpx.Client) -
     upload = sign_upload(registry, b"")
     answer = client.put(upload.url, content=b"", headers=dict(upload.headers))
     assert answer.status_code in (200, 412)
-    url = registry.registry.objects.sign_read(hash_bytes(b"")).url
+    url = transfers_of(registry).sign_read(hash_bytes(b"")).url
     assert client.get(url).content == b""
     assert client.get(url, headers={"Range": "bytes=0-"}).status_code == 416

@@ -18,6 +18,7 @@ from plait.model.digesting import digest_file
 from plait.model.ids import CommitId
 from plait.model.manifest import Manifest
 from plait.model.paths import parse_path
+from reference.registry_drivers import plan_objects
 from served.running import Running, running
 from served.stores import checksum_headers
 
@@ -76,10 +77,8 @@ def push(client: httpx.Client, version: Version, ref: wire.PushRef) -> wire.Push
     note = wire.PushNote(version.commit.id, "metrics", {"loss": 1.5})
     body = wire.encode(wire.NewPush(ref, staged, [note]))
     plan = wire.decode(wire.PushPlan, ok(client.post(f"{REPOSITORY}/pushes", json=body), 201))
-    contents = {hashlib.sha256(data).hexdigest(): data for data in version.files.values()}
-    objects = [
-        wire.NewObject(file.sha256, file.ranges, file.sha256, file.size) for file in plan.files
-    ]
+    files = {hashlib.sha256(data).hexdigest(): data for data in version.files.values()}
+    objects, contents = plan_objects(plan, files)
     request = wire.encode(wire.UploadRequest(objects))
     at = f"{REPOSITORY}/pushes/{plan.push}"
     uploads = wire.decode(wire.Uploads, ok(client.post(f"{at}/uploads", json=request)))

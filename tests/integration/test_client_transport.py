@@ -140,12 +140,14 @@ def test_error_of_an_unknown_kind_has_the_class_of_its_status(options: HttpOptio
     assert caught.value.kind == "from-the-future"
 
 
-@pytest.mark.parametrize("status", [502, 503, 504, 429])
+@pytest.mark.parametrize("status", [408, 502, 503, 504, 429])
 def test_busy_server_is_asked_again(status: int, options: HttpOptions, pauses: Pauses) -> None:
     script = [Answer(status, b"busy"), Answer(status, b"busy"), Answer(body=b"[7]")]
-    with talk(options, *script) as (_server, transport):
+    with talk(options, *script) as (server, transport):
         assert transport.call("GET", "/x") == [7]
     assert pauses.seconds == [1.0, 2.0]
+    ids = [request.headers[REQUEST_ID_HEADER.lower()] for request in server.received]
+    assert ids == [ids[0]] * 3
 
 
 def test_retry_after_is_honoured(options: HttpOptions, pauses: Pauses) -> None:
@@ -273,7 +275,14 @@ def test_store_that_refuses_before_reading_is_heard(options: HttpOptions) -> Non
         (400, b"<Error><Code>BadDigest</Code></Error>", Integrity, "digest-mismatch"),
         (403, b"<Message>Request has expired</Message>", PermissionDenied, "signed-url-expired"),
         (403, b"<Code>SignatureDoesNotMatch</Code>", PermissionDenied, "signed-url-invalid"),
-        (404, b"<Code>NoSuchUpload</Code>", NotFound, "object-not-found"),
+        (400, b"<Code>XAmzContentSHA256Mismatch</Code>", Integrity, "digest-mismatch"),
+        (400, b"<Code>ExpiredToken</Code>", PermissionDenied, "signed-url-expired"),
+        (403, b"<Code>AccessDenied</Code>", PermissionDenied, "signed-url-invalid"),
+        (404, b"<Code>NoSuchKey</Code>", NotFound, "object-not-found"),
+        (404, b"<Code>NoSuchUpload</Code>", NotFound, "upload-not-found"),
+        (400, b"<Code>RequestTimeout</Code>", Unavailable, "unavailable"),
+        (409, b"<Code>ConditionalRequestConflict</Code>", Unavailable, "unavailable"),
+        (503, b"<Code>SlowDown</Code>", Unavailable, "unavailable"),
         (507, b"", Unavailable, "unavailable"),
     ],
 )

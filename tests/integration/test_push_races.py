@@ -15,6 +15,8 @@ from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ObjectId
 from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
+from plait_registry.domain.access import SYSTEM
+from plait_registry.domain.dedup import SALT_SIZE
 from plait_registry.domain.ports import SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.history import ReadHistory
@@ -48,14 +50,14 @@ class Place:
         self.store = MeetingObjects()
         self._transfers = MemoryTransfers(self.store)
         self.push = Push(self.database, self.store, self._transfers, FixedClock())
-        CreateRepository(self.database, FixedClock())(NAME, "")
+        CreateRepository(self.database, FixedClock())(SYSTEM, NAME, "")
 
     def send(self, version: RawVersion, request: wire.NewPush) -> PushId:
         """Begin a push and upload all that it lacks."""
-        plan = self.push.begin(NAME, request)
+        plan = self.push.begin(SYSTEM, NAME, request)
         objects, bodies = plan_objects(plan, version.contents())
         push = PushId(plan.push)
-        uploads = self.push.sign_uploads(NAME, push, wire.UploadRequest(objects)).uploads
+        uploads = self.push.sign_uploads(SYSTEM, NAME, push, wire.UploadRequest(objects)).uploads
         for upload in uploads:
             for part in upload.parts:
                 if part.request is not None:
@@ -66,7 +68,7 @@ class Place:
 
     def branches(self) -> list[str]:
         """Return the names of all refs."""
-        return [ref.name for ref in ListRefs(self.database)(NAME)[1]]
+        return [ref.name for ref in ListRefs(self.database)(SYSTEM, NAME)[1]]
 
 
 def test_refused_push_takes_nothing_from_an_accepted_one_of_the_same_bytes() -> None:
@@ -79,14 +81,14 @@ def test_refused_push_takes_nothing_from_an_accepted_one_of_the_same_bytes() -> 
 
     def meet() -> None:
         with pytest.raises(InvalidInput) as caught:
-            place.push.complete(NAME, refused)
+            place.push.complete(SYSTEM, NAME, refused)
         assert caught.value.kind == "tensor-not-finite"
 
     place.store.meeting = meet
-    place.push.complete(NAME, accepted)
+    place.push.complete(SYSTEM, NAME, accepted)
     assert place.branches() == ["allowed"]
     for data in version.files.values():
-        assert data in place.store.objects.values()
+        assert any(body[:-SALT_SIZE] == data for body in place.store.objects.values())
 
 
 def test_completion_that_meets_itself_gives_one_answer_and_hangs_notes_once() -> None:
@@ -95,11 +97,11 @@ def test_completion_that_meets_itself_gives_one_answer_and_hangs_notes_once() ->
     note = wire.PushNote(version.commit_id, "metrics", {"loss": 1.5})
     push = place.send(version, replace(version.request(), notes=[note]))
     answers: list[wire.PushResult] = []
-    place.store.meeting = lambda: answers.append(place.push.complete(NAME, push))
-    answers.append(place.push.complete(NAME, push))
+    place.store.meeting = lambda: answers.append(place.push.complete(SYSTEM, NAME, push))
+    answers.append(place.push.complete(SYSTEM, NAME, push))
     assert answers[0] == answers[1]
     assert answers[0].bytes_stored > 0
-    _, notes = ReadHistory(place.database).commit(NAME, CommitId(version.commit_id))
+    _, notes = ReadHistory(place.database).commit(SYSTEM, NAME, CommitId(version.commit_id))
     assert [dict(item.body) for item in notes] == [{"loss": 1.5}]
 
 
@@ -108,10 +110,10 @@ def test_of_two_pushes_that_meet_the_later_one_is_told_of_the_other() -> None:
     first, second = RawVersion.of(lora_tensors(seed=1)), RawVersion.of(lora_tensors(seed=2))
     pushes = [place.send(version, version.request()) for version in (first, second)]
     answers: list[wire.PushResult] = []
-    place.store.meeting = lambda: answers.append(place.push.complete(NAME, pushes[0]))
+    place.store.meeting = lambda: answers.append(place.push.complete(SYSTEM, NAME, pushes[0]))
     with pytest.raises(Conflict) as caught:
-        place.push.complete(NAME, pushes[1])
+        place.push.complete(SYSTEM, NAME, pushes[1])
     assert caught.value.kind == "ref-update-conflict"
     assert [answer.ref.target for answer in answers] == [first.commit_id]
-    (ref,) = ListRefs(place.database)(NAME)[1]
+    (ref,) = ListRefs(place.database)(SYSTEM, NAME)[1]
     assert ref.target == first.commit_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from database_suite.databases import emptied_postgresql
 from e2e.made_adapters import CONFIG, WEIGHTS, MadeTensor, random_tensor, serialize
 from e2e.programs import Registry, Transcript
 from plait import wire
@@ -35,6 +37,7 @@ from plait.model.digesting import digest_file
 from plait.model.ids import CommitId, hash_bytes
 from plait.model.manifest import Manifest
 from plait.model.paths import FilePath
+from plait_registry.adapters.sql.database import SqlDatabase
 from reference.registry_drivers import Driver, HttpDriver, ServiceDriver
 from reference.registry_model import ModelCommit, ModelUpdate, Refused, RegistryModel
 
@@ -320,6 +323,17 @@ def run_machine(make: Callable[[], Driver], *, examples: int, steps: int) -> Non
 
 def test_services_do_what_the_model_does() -> None:
     run_machine(lambda: ServiceDriver(RepositoryName("team", "one")), examples=50, steps=30)
+
+
+@pytest.mark.slow
+def test_services_over_postgresql_do_what_the_model_does() -> None:
+    with closing(SqlDatabase(emptied_postgresql())) as database:
+
+        def make() -> ServiceDriver:
+            emptied_postgresql()
+            return ServiceDriver(RepositoryName("team", "one"), database)
+
+        run_machine(make, examples=10, steps=25)
 
 
 @pytest.mark.slow

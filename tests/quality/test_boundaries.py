@@ -20,7 +20,11 @@ MAY_READ_ENVIRONMENT = (
     "client/plait/cli/",
     "registry/plait_registry/settings.py",
 )
-MAY_EXIT = ("client/plait/cli/", "registry/plait_registry/cli.py")
+MAY_EXIT = (
+    "client/plait/cli/",
+    "registry/plait_registry/cli.py",
+    "registry/plait_registry/serve.py",
+)
 
 
 def find_loaded_by(statement: str) -> set[str]:

@@ -14,18 +14,19 @@ from plait.model.commit import Base, Commit, Origin, OriginKind, Person
 from plait.model.digesting import digest_file
 from plait.model.ids import CommitId, ObjectId, hash_bytes
 from plait.model.manifest import Manifest
+from plait.model.part_sizes import PartSizes
 from plait.model.paths import FilePath
 from plait.model.refs import RefName
 from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
-from plait_registry.adapters.upload_parts import PartSizes
 from plait_registry.adapters.url_signing import encode_checksum
+from plait_registry.domain.access import SYSTEM
 from plait_registry.domain.ports import SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.push import Push
 from plait_registry.services.repositories import CreateRepository
-from reference.registry_drivers import FixedClock
+from reference.registry_drivers import FixedClock, digest_parts
 from reference.safetensors_writer import write
 
 NAME = RepositoryName("team", "sql")
@@ -112,7 +113,7 @@ class MemoryRegistry:
 
     def create(self, name: RepositoryName) -> RepositoryName:
         """Make another repository."""
-        CreateRepository(self.database, FixedClock())(name, "")
+        CreateRepository(self.database, FixedClock())(SYSTEM, name, "")
         return name
 
     def begin(self, *versions: Version, name: RepositoryName = NAME, **wish: Any) -> wire.PushPlan:
@@ -126,26 +127,35 @@ class MemoryRegistry:
         )
         notes = list(wish.get("notes", ()))
         allowed = wish.get("allow_non_finite", False)
-        return self.service.begin(name, wire.NewPush(ref, _stage(versions), notes, allowed))
+        return self.service.begin(SYSTEM, name, wire.NewPush(ref, _stage(versions), notes, allowed))
 
     def stage(self, plan: wire.PushPlan, *versions: Version) -> wire.PushPlan:
         """Add further versions to a push."""
-        return self.service.stage(NAME, PushId(plan.push), _stage(versions))
+        return self.service.stage(SYSTEM, NAME, PushId(plan.push), _stage(versions))
 
     def announce(self, plan: wire.PushPlan, version: Version) -> list[wire.NewObject]:
         """Return those objects that a plan asks for and the version has."""
-        return [
-            wire.NewObject(file.sha256, file.ranges, hash_bytes(body), len(body))
-            for file in plan.files
-            if (body := _cut(file, version)) is not None
-        ]
+        objects = []
+        for file in plan.files:
+            body = _cut(plan, file, version)
+            if body is not None:
+                parts = digest_parts(plan, body)
+                objects.append(
+                    wire.NewObject(file.sha256, file.ranges, hash_bytes(body), len(body), parts)
+                )
+        return objects
+
+    def bodies(self, plan: wire.PushPlan, version: Version) -> dict[ObjectId, bytes]:
+        """Return those objects that a plan asks for and the version has, by their digests."""
+        cuts = [_cut(plan, file, version) for file in plan.files]
+        return {hash_bytes(body): body for body in cuts if body is not None}
 
     def sign(
         self, plan: wire.PushPlan, objects: Sequence[wire.NewObject], name: RepositoryName = NAME
     ) -> list[wire.Upload]:
         """Return how to upload objects."""
         request = wire.UploadRequest(list(objects))
-        return self.service.sign_uploads(name, PushId(plan.push), request).uploads
+        return self.service.sign_uploads(SYSTEM, name, PushId(plan.push), request).uploads
 
     def upload(
         self,
@@ -162,8 +172,7 @@ class MemoryRegistry:
         """
         left_out = [file["sha256"] for file in version.manifest["files"] if file["path"] == without]
         objects = [item for item in self.announce(plan, version) if item.file not in left_out]
-        cuts = [_cut(file, version) for file in plan.files]
-        bodies = {hash_bytes(body): body for body in cuts if body is not None}
+        bodies = self.bodies(plan, version)
         sent = 0
         for upload in self.sign(plan, objects, name):
             sent += self.send(
@@ -186,7 +195,7 @@ class MemoryRegistry:
 
     def complete(self, plan: wire.PushPlan, name: RepositoryName = NAME) -> wire.PushResult:
         """Complete a push."""
-        return self.service.complete(name, PushId(plan.push))
+        return self.service.complete(SYSTEM, name, PushId(plan.push))
 
     def push(self, version: Version, **wish: Any) -> wire.PushResult:
         """Push a version from begin to complete."""
@@ -208,7 +217,9 @@ def _stage(versions: Sequence[Version]) -> wire.StagedCommits:
     )
 
 
-def _cut(file: wire.FilePlan, version: Version) -> bytes | None:
-    """Return the bytes of a file that a plan asks for, or None where it is another version's."""
+def _cut(plan: wire.PushPlan, file: wire.FilePlan, version: Version) -> bytes | None:
+    """Return the object that a plan asks for, or None where the file is another version's."""
     data = version.contents.get(ObjectId(file.sha256))
-    return None if data is None else b"".join(data[begin:end] for begin, end in file.ranges)
+    if data is None:
+        return None
+    return b"".join(data[begin:end] for begin, end in file.ranges) + bytes.fromhex(plan.salt)

@@ -16,6 +16,8 @@ from plait import wire
 from plait.errors import Integrity, NotFound, PlaitError, Unavailable
 from plait.transport import Body, Query
 
+SALT = bytes(range(32))
+
 
 @dataclass
 class MemoryTransport:
@@ -66,16 +68,21 @@ class MemoryTransport:
         if path.endswith("/uploads"):
             return wire.encode(wire.Uploads([self._upload(item) for item in body["objects"]]))
         if path.endswith(("/pushes", "/commits")):
-            return wire.encode(self.plan or wire.PushPlan("p1", [], 0))
+            return wire.encode(self.plan or self.plan_for())
         if path.endswith("/complete"):
             return wire.encode(wire.PushResult(wire.Ref("branch", "main", "0" * 64), 1, 2, 3))
         raise NotFound("route-not-found", path)
+
+    def plan_for(self, *files: wire.FilePlan) -> wire.PushPlan:
+        """Return a plan that asks for `files`."""
+        sizes = {"largest_whole": self.part_size, "part_size": self.part_size}
+        return wire.PushPlan("p1", list(files), 0, salt=SALT.hex(), **sizes)
 
     def send(self, request: wire.SignedRequest, body: Body, *, headers: Mapping[str, str]) -> None:
         """Take a part, and check its digest where one is sent."""
         self._fail()
         data = b"".join(bytes(piece) for piece in body.open())
-        checksum = {**request.headers, **headers}.get("x-amz-checksum-sha256")
+        checksum = request.headers["x-amz-checksum-sha256"]
         actual = base64.b64encode(hashlib.sha256(data).digest()).decode()
         if checksum != actual or len(data) != body.size:
             raise Integrity("digest-mismatch", "Other bytes than announced.")
@@ -126,17 +133,20 @@ class MemoryTransport:
         digest, size = item["sha256"], item["size"]
         if digest in self.objects:
             return wire.Upload(digest, [])
-        is_small = size <= self.part_size
-        whole = base64.b64encode(bytes.fromhex(digest)).decode()
-        headers = {"x-amz-checksum-sha256": whole} if is_small else {}
+        checksums = [
+            {"x-amz-checksum-sha256": base64.b64encode(bytes.fromhex(part)).decode()}
+            for part in item["parts"] or [digest]
+        ]
         parts = [
             wire.UploadPart(
                 offset,
                 min(self.part_size, size - offset),
                 None
                 if (digest, offset) in self.arrived
-                else wire.SignedRequest("PUT", f"{digest}@{offset}", headers),
+                else wire.SignedRequest("PUT", f"{digest}@{offset}", signed),
             )
-            for offset in range(0, max(size, 1), self.part_size)
+            for offset, signed in zip(
+                range(0, max(size, 1), self.part_size), checksums, strict=True
+            )
         ]
         return wire.Upload(digest, parts)

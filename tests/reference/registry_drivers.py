@@ -16,13 +16,15 @@ from plait.http_transport import HttpTransport
 from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ManifestId, ObjectId, hash_bytes
+from plait.model.part_sizes import PartSizes
 from plait.model.refs import RefKind, RefName, RefUpdate
 from plait.transport import Body, repository_path
 from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
 from plait_registry.adapters.url_signing import encode_checksum
-from plait_registry.domain.ports import SignedRequest
+from plait_registry.domain.access import SYSTEM
+from plait_registry.domain.ports import Database, SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.files import ReadFiles
 from plait_registry.services.history import LogQuery, ReadHistory
@@ -74,34 +76,36 @@ class FixedClock:
 
 
 class ServiceDriver:
-    """The services of a registry over the twins in memory."""
+    """The services of a registry over the twins in memory, or over an empty `database`."""
 
-    def __init__(self, name: RepositoryName) -> None:
+    def __init__(self, name: RepositoryName, database: Database | None = None) -> None:
         self._name = name
-        self._database = MemoryDatabase()
+        self._database = MemoryDatabase() if database is None else database
         store = MemoryObjects()
         self._transfers = MemoryTransfers(store)
         self._push = Push(self._database, store, self._transfers, FixedClock())
         self._history = ReadHistory(self._database)
         self._files = ReadFiles(self._database, self._transfers)
-        CreateRepository(self._database, FixedClock())(name, "")
+        CreateRepository(self._database, FixedClock())(SYSTEM, name, "")
 
     def push(self, request: wire.NewPush, contents: Mapping[str, bytes]) -> wire.PushResult:
         """Push from begin to complete."""
-        plan = self._push.begin(self._name, request)
+        plan = self._push.begin(SYSTEM, self._name, request)
         push = PushId(plan.push)
         objects, bodies = plan_objects(plan, contents)
-        answer = self._push.sign_uploads(self._name, push, wire.UploadRequest(objects))
+        answer = self._push.sign_uploads(SYSTEM, self._name, push, wire.UploadRequest(objects))
         for upload in answer.uploads:
             for part in upload.parts:
                 if part.request is not None:
                     body = bodies[upload.sha256][part.offset : part.offset + part.size]
                     self._transfers.send(_from_wire(part.request), body)
-        return self._push.complete(self._name, push)
+        return self._push.complete(SYSTEM, self._name, push)
 
     def create_ref(self, kind: str, name: str, revision: str) -> None:
         """Make a branch or tag."""
-        CreateRef(self._database)(self._name, RefKind(kind), RefName(name), revision)
+        CreateRef(self._database, FixedClock())(
+            SYSTEM, self._name, RefKind(kind), RefName(name), revision
+        )
 
     def move_branch(self, name: str, move: wire.RefMove) -> None:
         """Move a branch between commits that are there."""
@@ -112,21 +116,21 @@ class ServiceDriver:
             CommitId(move.new),
             force=move.force,
         )
-        MoveRef(self._database)(self._name, update)
+        MoveRef(self._database, FixedClock())(SYSTEM, self._name, update)
 
     def delete_ref(self, kind: str, name: str, expected: str) -> None:
         """Delete a branch or tag."""
-        delete = DeleteRef(self._database)
-        delete(self._name, RefKind(kind), RefName(name), CommitId(expected))
+        delete = DeleteRef(self._database, FixedClock())
+        delete(SYSTEM, self._name, RefKind(kind), RefName(name), CommitId(expected))
 
     def refs(self) -> dict[str, tuple[str, str]]:
         """Return kind and target of every ref by name."""
-        _, refs = ListRefs(self._database)(self._name)
+        _, refs = ListRefs(self._database)(SYSTEM, self._name)
         return {ref.name: (ref.kind.value, ref.target) for ref in refs}
 
     def resolve(self, revision: str) -> str:
         """Return the commit that a revision names."""
-        return self._history.resolve(self._name, revision).id
+        return self._history.resolve(SYSTEM, self._name, revision).id
 
     def log(self, revision: str, *, exclude: Sequence[str], page: int) -> list[str]:
         """Return the whole log, read in pages."""
@@ -134,7 +138,7 @@ class ServiceDriver:
         cursor: str | None = None
         while True:
             query = LogQuery(revision, tuple(exclude), page, cursor)
-            answer = self._history.log(self._name, query)
+            answer = self._history.log(SYSTEM, self._name, query)
             found += [row.id for row in answer.commits]
             cursor = answer.next
             if cursor is None:
@@ -142,17 +146,19 @@ class ServiceDriver:
 
     def merge_bases(self, left: str, right: str) -> list[str]:
         """Return the best common ancestors."""
-        return list(self._history.merge_bases(self._name, left, right))
+        return list(self._history.merge_bases(SYSTEM, self._name, left, right))
 
     def manifest(self, manifest: str) -> dict[str, Any]:
         """Return a manifest's document."""
         key = ManifestId(manifest)
-        document: dict[str, Any] = canonical.loads(self._files.manifests(self._name, [key])[key])
+        document: dict[str, Any] = canonical.loads(
+            self._files.manifests(SYSTEM, self._name, [key])[key]
+        )
         return document
 
     def read(self, file: str) -> bytes:
         """Return the bytes of a file by its digest."""
-        plan = self._files.downloads(self._name, [ObjectId(file)])
+        plan = self._files.downloads(SYSTEM, self._name, [ObjectId(file)])
         ((_, extents),) = plan.files
         return b"".join(
             self._transfers.send(plan.reads[extent.object])[extent.offset :][: extent.size]
@@ -266,11 +272,20 @@ def plan_objects(
     objects, bodies = [], {}
     for file in plan.files:
         data = contents[file.sha256]
-        body = b"".join(data[begin:end] for begin, end in file.ranges)
+        body = b"".join(data[begin:end] for begin, end in file.ranges) + bytes.fromhex(plan.salt)
         digest = hash_bytes(body)
-        objects.append(wire.NewObject(file.sha256, list(file.ranges), digest, len(body)))
+        parts = digest_parts(plan, body)
+        objects.append(wire.NewObject(file.sha256, list(file.ranges), digest, len(body), parts))
         bodies[str(digest)] = body
     return objects, bodies
+
+
+def digest_parts(plan: wire.PushPlan, body: bytes) -> list[str]:
+    """Return the digests of an object's parts; none where it goes in one request."""
+    sizes = PartSizes(plan.largest_whole, plan.part_size)
+    if sizes.is_whole(len(body)):
+        return []
+    return [hash_bytes(body[first : first + size]) for first, size in sizes.tile(len(body))]
 
 
 def _from_wire(request: wire.SignedRequest) -> SignedRequest:

@@ -16,7 +16,7 @@ from plait_registry.adapters.data_folder import DataFolder
 from plait_registry.api.app import create_app
 from plait_registry.api.serving import Server, bind, url_of
 from plait_registry.bootstrap import Registry, build_registry, open_data_folder
-from plait_registry.settings import read_settings
+from plait_registry.settings import Serving, read_settings
 
 START_LIMIT = 30
 
@@ -37,11 +37,11 @@ class Running:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
+def serving(app: ASGIApp, limits: Serving | None = None) -> Iterator[str]:
     """Serve an application on a free port, and yield its URL."""
     ready = threading.Event()
     with bind("127.0.0.1", 0) as bound:
-        server = Server(app, on_ready=ready.set, on_stop=lambda: None)
+        server = Server(app, limits or Serving(), on_ready=ready.set, on_stop=lambda: None)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         assert ready.wait(START_LIMIT)
@@ -59,9 +59,9 @@ def running(root: Path, **flags: str) -> Iterator[Running]:
     settings = read_settings({"DATA": str(root), **flags}, {})
     folder = open_data_folder(settings)
     registry = build_registry(settings, folder)
-    app = create_app(registry, largest_request=settings.largest_request)
+    app = create_app(registry, settings.serving)
     try:
-        with serving(app) as url:
+        with serving(app, settings.serving) as url:
             token = folder.token_path.read_text("ascii")
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=url, headers=headers, timeout=30) as client:

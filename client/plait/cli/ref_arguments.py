@@ -1,4 +1,4 @@
-"""What `plait branch` and `plait tag` share: whose refs the names are about, and the answer."""
+"""Whose refs the names of `plait branch` and `plait tag` are about; checks and short answers."""
 
 from __future__ import annotations
 

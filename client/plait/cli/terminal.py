@@ -40,9 +40,9 @@ class Terminal:
             self._progress = ProgressBar(self._err if is_shown else None)
         return self._progress
 
-    def print(self, text: str = "") -> None:
+    def print(self, text: str = "", *, flush: bool = False) -> None:
         """Print a line of facts, which is harmless already or made so by `printable`."""
-        print(text, file=self._out)
+        print(text, file=self._out, flush=flush)
 
     def remark(self, text: str) -> None:
         """Print a line for people, aside from the facts."""

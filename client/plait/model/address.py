@@ -68,6 +68,22 @@ class Address:
         return cls(RepositoryName.parse(name), revision or None)
 
 
+def parse_namespace(text: str) -> str:
+    """Return `text` as a namespace's name, which follows the rules of a repository's.
+
+    Raises:
+        InvalidInput: `invalid-namespace`.
+    """
+    if not _is_valid_part(text):
+        raise InvalidInput(
+            "invalid-namespace",
+            f"{text!r:.200} is not a namespace's name: expected at most {LONGEST_PART} letters, "
+            "digits and . _ - (no '--', no '..', beginning with a letter, digit or _, not ending "
+            "with '.', '-' or '.git').",
+        )
+    return text
+
+
 def _is_valid_part(part: str) -> bool:
     return (
         len(part) <= LONGEST_PART

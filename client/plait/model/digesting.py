@@ -60,6 +60,12 @@ class FileDigester:
         if self._tensors is not None:
             self._tensors.update(view)
 
+    def digest_with(self, suffix: bytes) -> ObjectId:
+        """Return the sha256 of the bytes so far followed by `suffix`, in no second pass."""
+        extended = self._whole.copy()
+        extended.update(suffix)
+        return ObjectId(extended.hexdigest())
+
     def finish(self) -> File:
         """Return the file's description.
 

@@ -21,8 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from plait.errors import Unavailable
-
-TOKEN_PREFIX = "plait_"  # noqa: S105 - it marks a token, so that leak scanners can find one
+from plait_registry.domain.accounts import TOKEN_PREFIX
 
 
 class DataFolder:

@@ -133,39 +133,47 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answer_unexpected_error)
 
 
-def _answer_plait_error(_: Request, error: Exception) -> Response:
+def _answer_plait_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, PlaitError):  # pragma: no cover - registered for this class only
         raise error
-    return answer(error)
+    return _note(request, error)
 
 
-def _answer_invalid_request(_: Request, error: Exception) -> Response:
+def _answer_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):  # pragma: no cover - as above
         raise error
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "it ends early")
-        return answer(InvalidInput("invalid-json", f"The request's body is not JSON: {reason}."))
+        return _note(
+            request, InvalidInput("invalid-json", f"The request's body is not JSON: {reason}.")
+        )
     field = ".".join(str(part) for part in first["loc"])
-    return answer(InvalidInput("invalid-input", f"{field}: {first['msg']}.", field=field))
+    return _note(request, InvalidInput("invalid-input", f"{field}: {first['msg']}.", field=field))
 
 
-def _answer_framework_error(_: Request, error: Exception) -> Response:
+def _answer_framework_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):  # pragma: no cover - as above
         raise error
     # FastAPI hides what stopped the reading of a body behind a plain 400.
     if isinstance(error.__cause__, PlaitError):
-        return answer(error.__cause__)
+        return _note(request, error.__cause__)
     if error.status_code in (404, 405):
         missing = NotFound(
             "route-not-found",
             "The registry has nothing at this address, or nothing for this method: is the client "
             "newer than the registry?",
         )
-        response = answer(missing, status=error.status_code)
+        response = _note(request, missing, status=error.status_code)
         response.headers.update(error.headers or {})
         return response
-    return answer(InvalidInput("invalid-json", "The request's body is not JSON in UTF-8."))
+    return _note(request, InvalidInput("invalid-json", "The request's body is not JSON in UTF-8."))
+
+
+def _note(request: Request, error: PlaitError, *, status: int | None = None) -> Response:
+    """Return an error's answer, and leave its kind where the edge finds it for log and figures."""
+    request.state.error_kind = error.kind
+    return answer(error, status=status)
 
 
 def _answer_unexpected_error(request: Request, _: Exception) -> Response:

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from plait import wire
-from plait.errors import AlreadyExists, Conflict, Integrity, NotFound
+from plait.errors import AlreadyExists, Conflict, Integrity, NotFound, PermissionDenied
 from plait_registry.api.errors import describe
-from plait_registry.api.requests import Name, Namespace, registry_of, repository_name
+from plait_registry.api.requests import Name, Namespace, caller_of, registry_of, repository_name
 from plait_registry.domain.records import PushId
 
 router = APIRouter(prefix="/repositories/{namespace}/{name}/pushes", tags=["pushes"])
@@ -17,23 +17,27 @@ router = APIRouter(prefix="/repositories/{namespace}/{name}/pushes", tags=["push
 Push = Annotated[str, Path(description="The id from the first step.")]
 
 
-@router.post("", status_code=201, responses=describe(NotFound, Conflict))
+@router.post("", status_code=201, responses=describe(NotFound, PermissionDenied, Conflict))
 def begin_push(
     request: Request, namespace: Namespace, name: Name, wanted: wire.NewPush
 ) -> wire.PushPlan:
     """Begin a push: say what it wants and learn what it has to upload."""
-    return registry_of(request).push.begin(repository_name(namespace, name), wanted)
+    return registry_of(request).push.begin(
+        caller_of(request), repository_name(namespace, name), wanted
+    )
 
 
-@router.post("/{push}/commits", responses=describe(NotFound, Conflict))
+@router.post("/{push}/commits", responses=describe(NotFound, PermissionDenied, Conflict))
 def stage_commits(
     request: Request, namespace: Namespace, name: Name, push: Push, staged: wire.StagedCommits
 ) -> wire.PushPlan:
     """Add further commits to a push and learn what they have to upload."""
-    return registry_of(request).push.stage(repository_name(namespace, name), PushId(push), staged)
+    return registry_of(request).push.stage(
+        caller_of(request), repository_name(namespace, name), PushId(push), staged
+    )
 
 
-@router.post("/{push}/uploads", responses=describe(NotFound, Conflict))
+@router.post("/{push}/uploads", responses=describe(NotFound, PermissionDenied, Conflict))
 def sign_uploads(
     request: Request, namespace: Namespace, name: Name, push: Push, wanted: wire.UploadRequest
 ) -> wire.Uploads:
@@ -44,11 +48,14 @@ def sign_uploads(
     what has arrived already, which is as good as a success.
     """
     return registry_of(request).push.sign_uploads(
-        repository_name(namespace, name), PushId(push), wanted
+        caller_of(request), repository_name(namespace, name), PushId(push), wanted
     )
 
 
-@router.post("/{push}/complete", responses=describe(NotFound, AlreadyExists, Conflict, Integrity))
+@router.post(
+    "/{push}/complete",
+    responses=describe(NotFound, PermissionDenied, AlreadyExists, Conflict, Integrity),
+)
 def complete_push(
     request: Request, namespace: Namespace, name: Name, push: Push
 ) -> wire.PushResult:
@@ -56,4 +63,9 @@ def complete_push(
 
     Asking again gets the same answer.
     """
-    return registry_of(request).push.complete(repository_name(namespace, name), PushId(push))
+    registry = registry_of(request)
+    result = registry.push.complete(
+        caller_of(request), repository_name(namespace, name), PushId(push)
+    )
+    registry.meter.push_completed(verified=result.bytes_verified, stored=result.bytes_stored)
+    return result

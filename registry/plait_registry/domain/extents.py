@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from plait.model import canonical
+from plait.model.ids import ObjectId, hash_bytes
 from plait_registry.domain.records import Extent
+
+FORMAT = "plait.extents/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A small object that the registry writes itself."""
+
+    id: ObjectId
+    body: bytes
+
+
+def describe_extents(file: ObjectId, extents: Sequence[Extent]) -> Document:
+    """Return the document from which a file's extents can be rebuilt without the database."""
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "file": file,
+        "size": sum(extent.size for extent in extents),
+        "extents": [
+            {"object": extent.object, "offset": extent.offset, "size": extent.size}
+            for extent in extents
+        ],
+    }
+    body = canonical.dumps(document)
+    return Document(hash_bytes(body), body)
 
 
 def cut_extents(extents: Sequence[Extent], offset: int, size: int) -> tuple[Extent, ...]:

@@ -7,24 +7,38 @@ Two rules hold for every database adapter:
 
 - `Database.write` is one transaction: it ends with all of its changes or with none, and no two
   of them interleave in a way that a compare-and-swap could miss.
-- Nothing here deletes or changes a commit, a manifest or a file: they are only ever added.
+- Nothing but care of the data (`plait_registry.domain.garbage`) deletes a commit, a manifest or a
+  file: elsewhere they are only ever added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from plait.model.address import RepositoryName
 from plait.model.commit_graph import Node
 from plait.model.ids import CommitId, ManifestId, ObjectId
+from plait.model.part_sizes import PartSizes
 from plait.model.refs import Ref, RefName, RefUpdate
+from plait_registry.domain.access import Readable
+from plait_registry.domain.accounts import (
+    AuditTable,
+    NamespaceTable,
+    ProtectionTable,
+    TokenTable,
+    UserTable,
+)
+from plait_registry.domain.events import EventTable
+from plait_registry.domain.garbage import CondemnedTable, HeldTable, MarkTable, RemainsTable
+from plait_registry.domain.inspection import InspectionTable
 from plait_registry.domain.records import (
     CommitRow,
     Extent,
     FileRow,
+    NewRepository,
     NoteRow,
     ObjectRow,
     PushId,
@@ -36,6 +50,11 @@ from plait_registry.domain.records import (
     StagedManifest,
     UploadRow,
 )
+from plait_registry.domain.ref_journal import JournalTable
+from plait_registry.domain.usage import UsageTable
+from plait_registry.domain.webhooks import DeliveryTable, WebhookTable
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -67,7 +86,41 @@ class ObjectStore(Protocol):
         """
 
     def delete(self, object_id: ObjectId) -> None:
-        """Remove an object whose bytes are not what its id says; absent is fine."""
+        """Remove an object that nothing refers to; absent is fine."""
+
+    def discard_wrong(self, object_id: ObjectId) -> None:
+        """Read an object, and remove it where its bytes are not what its id says.
+
+        Exactly the bytes that were read go, never a right object that took their place meanwhile:
+        on S3 as far as the store can delete on a condition.
+        """
+
+    def list(self) -> Iterator[StoredObject]:
+        """Yield all objects, a few at a time; names that are no object's are passed over."""
+
+    def check(self) -> None:
+        """Raise `Unavailable` where the store does not answer or does not let the registry in."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing of the store shows it."""
+
+    id: ObjectId
+    size: int
+    """Bytes."""
+    modified_at: str
+    """When it was stored: UTC to the second, as 2026-11-24T06:07:00Z."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An upload in parts of which the store holds some, or none yet."""
+
+    object_id: ObjectId
+    handle: str
+    begun_at: str
+    """UTC to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +146,25 @@ class SignedPart:
 class Transfers(Protocol):
     """Signed requests by which clients move bytes to and from the store themselves."""
 
+    @property
+    def sizes(self) -> PartSizes:
+        """How objects are cut into requests."""
+
     def begin_upload(self, object_id: ObjectId, size: int) -> str:
         """Return a handle for a new upload of an object."""
 
-    def sign_upload(self, object_id: ObjectId, size: int, handle: str) -> Sequence[SignedPart]:
-        """Return the parts that tile the object; none where the object arrived already."""
+    def sign_upload(
+        self, object_id: ObjectId, size: int, handle: str, parts: Sequence[ObjectId]
+    ) -> Sequence[SignedPart]:
+        """Return the parts that tile the object; none where the object arrived already.
+
+        `parts` are the sha256 of each part in order, none for an object that goes in one request.
+        They are signed, so that the store refuses other bytes.
+
+        Raises:
+            NotFound: `upload-not-found`, the store dropped the upload meanwhile: begin another.
+            InvalidInput: `parts` are not as many as the object has.
+        """
 
     def finish_upload(self, object_id: ObjectId, size: int, handle: str) -> None:
         """Make one object of the parts that arrived; does nothing where it is there already.
@@ -107,6 +174,12 @@ class Transfers(Protocol):
             Integrity: `size-mismatch`.
         """
 
+    def abandon_upload(self, object_id: ObjectId, handle: str) -> None:
+        """Drop the parts that arrived; an upload that is finished or unknown is fine."""
+
+    def list_uploads(self) -> Iterator[UnfinishedUpload]:
+        """Yield the uploads in parts that were neither finished nor abandoned."""
+
     def sign_read(self, object_id: ObjectId) -> SignedRequest:
         """Return a request for any range of the object."""
 
@@ -114,7 +187,7 @@ class Transfers(Protocol):
 class RepositoryTable(Protocol):
     """Repositories by name; names differ in more than case."""
 
-    def insert(self, name: RepositoryName, description: str, created_at: str) -> RepositoryRecord:
+    def insert(self, new: NewRepository) -> RepositoryRecord:
         """Add an empty repository whose default branch is `main`.
 
         Raises:
@@ -130,6 +203,12 @@ class RepositoryTable(Protocol):
 
     def search(self, query: RepositoryQuery) -> Sequence[RepositoryRecord]:
         """Return the repositories that match, sorted by key."""
+
+    def update(self, repository: RepositoryId, *, description: str, private: bool) -> None:
+        """Write what can change about a repository."""
+
+    def delete(self, repository: RepositoryId) -> None:
+        """Remove a repository with all that only it has; commits and files stay until gc."""
 
 
 class RefTable(Protocol):
@@ -218,14 +297,18 @@ class FileTable(Protocol):
     def link(self, repository: RepositoryId, files: Collection[ObjectId]) -> None:
         """Say that the repository holds files that are stored already."""
 
-    def find_known(self, files: Collection[ObjectId]) -> Mapping[ObjectId, ObjectId | None]:
-        """Return those of `files` that are stored and verified, each with its `FileRow.table`."""
+    def find_known(
+        self, readable: Readable, files: Collection[ObjectId]
+    ) -> Mapping[ObjectId, ObjectId | None]:
+        """Return those of `files` that a readable repository holds, each with `FileRow.table`."""
 
     def find_objects(self, objects: Collection[ObjectId]) -> frozenset[ObjectId]:
         """Return those of `objects` that are stored and verified."""
 
-    def locate_tensors(self, tensors: Collection[ObjectId]) -> Mapping[ObjectId, Sequence[Extent]]:
-        """Return where the bytes of those of `tensors` are that are stored, in few queries."""
+    def locate_tensors(
+        self, readable: Readable, tensors: Collection[ObjectId]
+    ) -> Mapping[ObjectId, Sequence[Extent]]:
+        """Return where the bytes of `tensors` are that readable repositories hold."""
 
     def load_extents(
         self, repository: RepositoryId | None, files: Collection[ObjectId]
@@ -297,6 +380,66 @@ class Records(Protocol):
     def pushes(self) -> PushTable:
         """Pushes under way."""
 
+    @property
+    def users(self) -> UserTable:
+        """Users by name."""
+
+    @property
+    def namespaces(self) -> NamespaceTable:
+        """Namespaces and their members."""
+
+    @property
+    def tokens(self) -> TokenTable:
+        """Tokens by the sha256 of their secrets."""
+
+    @property
+    def protections(self) -> ProtectionTable:
+        """Rules for refs."""
+
+    @property
+    def audit(self) -> AuditTable:
+        """The log of all changes."""
+
+    @property
+    def events(self) -> EventTable:
+        """The events that are kept."""
+
+    @property
+    def webhooks(self) -> WebhookTable:
+        """Where events are sent."""
+
+    @property
+    def deliveries(self) -> DeliveryTable:
+        """Events on their way to webhooks."""
+
+    @property
+    def held(self) -> HeldTable:
+        """What repositories name and hold, as a whole."""
+
+    @property
+    def marks(self) -> MarkTable:
+        """Since when something is garbage."""
+
+    @property
+    def condemned(self) -> CondemnedTable:
+        """Objects that are being deleted."""
+
+    @property
+    def remains(self) -> RemainsTable:
+        """What nothing holds."""
+
+    @property
+    def inspection(self) -> InspectionTable:
+        """All rows, a part at a time."""
+
+    @property
+    def usage(self) -> UsageTable:
+        """What namespaces hold."""
+
+    @property
+    def journal(self) -> JournalTable:
+        """Which repositories the journal of refs has yet to hear of."""
+
 
 class Database(Protocol):
     """Transactions over the records."""
@@ -305,4 +448,18 @@ class Database(Protocol):
         """Open a consistent view."""
 
     def write(self) -> AbstractContextManager[Records]:
-        """Open one transaction: committed at the end of the block, rolled back by an exception."""
+        """Open one transaction: committed at the end of the block, rolled back by an exception.
+
+        Raises:
+            Unavailable: `busy`, it lost against another one, or waited for others for too long.
+        """
+
+    def transact(self, work: Callable[[Records], T]) -> T:
+        """Run `work` in one write transaction and return what it returns.
+
+        Where the database says that the transaction lost against another one, `work` runs again
+        from the start: it has no effects but those on the records.
+
+        Raises:
+            Unavailable: `busy`, others held the database for too long.
+        """

@@ -1,36 +1,39 @@
 """Completing a push: from objects that arrived to a ref that moved.
 
 (1) read what was staged, and check it against the repository: parents known, the move allowed;
-(2) verify every file that is new, by streaming it; (3) write commits and manifests to the object
-store, from which the database can be rebuilt; (4) in one transaction, insert the rows and move the
-ref by compare-and-swap. Until (4) ends nobody sees anything, and nothing is locked while bytes are
-read.
+(2) verify every file that is new, by streaming it; (3) reserve, then write commits and manifests to
+the object store, from which the database can be rebuilt; (4) in one transaction, look once more at
+all that is re-used, insert the rows and move the ref by compare-and-swap. Until (4) ends nobody
+sees anything, and nothing is locked while bytes are read. How it gets on with garbage collection,
+`plait_registry.services.sweep_objects` says.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from plait import wire
-from plait.errors import Integrity, InvalidInput, NotFound, TooLarge
+from plait.errors import Integrity, InvalidInput, NotFound, PlaitError, TooLarge
 from plait.model import canonical
 from plait.model.adapter import parse_adapter_config
 from plait.model.address import RepositoryName
 from plait.model.commit import Commit
 from plait.model.commit_graph import is_ancestor
-from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate, hash_bytes
+from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate
 from plait.model.manifest import File, Manifest
+from plait.model.refs import RefUpdate
+from plait_registry.domain.access import Caller, Readable, Right
 from plait_registry.domain.ancestry import Link
+from plait_registry.domain.change import Action, Change
+from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.policy import find_config
-from plait_registry.domain.ports import Database, ObjectStore, Records, Transfers
+from plait_registry.domain.ports import Clock, Database, ObjectStore, Records, Transfers
+from plait_registry.domain.protection import verify_move
 from plait_registry.domain.records import (
     CommitRow,
     Extent,
-    FileRow,
     ObjectRow,
     PushId,
     PushRow,
@@ -48,9 +51,23 @@ from plait_registry.domain.staging import (
     place_in_graph,
     verify_parents_known,
 )
+from plait_registry.services.access import find_repository, right_to
+from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
+from plait_registry.services.guard_push import (
+    Reused,
+    find_restored,
+    reserve_documents,
+    verify_intact,
+)
+from plait_registry.services.quotas import verify_quota
 from plait_registry.services.stored_file import read_file
 from plait_registry.services.verify_file import VerifiedFile, VerifyFile, digest_table
+
+FILES_AT_ONCE = 2
+"""Verified by one push: memory and the store's patience are shared with other pushes."""
+DOCUMENTS_AT_ONCE = 4
+"""Written by one push; each is small, and waits for the store's disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,49 +94,66 @@ class _Staged:
 class CompletePush:
     """The last step of a push."""
 
-    def __init__(self, database: Database, store: ObjectStore, transfers: Transfers) -> None:
+    def __init__(
+        self, database: Database, store: ObjectStore, transfers: Transfers, clock: Clock
+    ) -> None:
         self._database = database
         self._store = store
         self._transfers = transfers
-        self._discarding = threading.Lock()
+        self._clock = clock
 
-    def __call__(self, name: RepositoryName, push_id: PushId) -> wire.PushResult:
+    def __call__(self, caller: Caller, name: RepositoryName, push_id: PushId) -> wire.PushResult:
         """Complete the push, or return the answer of an earlier completion.
 
         Raises:
             NotFound: `object-not-found`, something has not arrived.
             Integrity, InvalidInput: bytes are not what they claim to be.
             Conflict: the ref moved meanwhile, or the move would leave commits behind.
+            PermissionDenied: `ref-protected`.
         """
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.WRITE)
             push = records.pushes.get(repository.id, push_id)
             if push.state is PushState.COMPLETED:
                 return wire.decode(wire.PushResult, dict(push.result or {}))
-            staged = _load(records, repository, push)
+            verify_push_allowed(records, caller, repository, push.update)
+            staged = _load(records, caller, repository, push)
         verified = self._verify_files(staged)
         rows = self._place(staged, verified)
         self._verify_move(staged, rows)
-        self._write_documents(staged, verified)
-        return self._commit(staged, rows, verified)
+        self._write_documents(staged, rows, verified)
+        return self._commit(caller, staged, rows, verified)
 
     def _verify_files(self, staged: _Staged) -> list[VerifiedFile]:
         verify = VerifyFile(
-            self._store, self._transfers, allow_non_finite=staged.push.allow_non_finite
+            self._store,
+            self._transfers,
+            salt=staged.repository.salt,
+            allow_non_finite=staged.push.allow_non_finite,
         )
-        verified = []
-        for digest, file in staged.files.items():
-            uploads = staged.uploads.get(digest, ())
+
+        def check(file: File) -> VerifiedFile | None:
+            uploads = staged.uploads.get(file.sha256, ())
             try:
-                if digest not in staged.known:
-                    verified.append(verify.uploaded(file, uploads, staged.located))
-                elif digest in staged.extents:
-                    verified.append(verify.stored(file, staged.extents[digest]))
+                if file.sha256 not in staged.known:
+                    return verify.uploaded(file, uploads, staged.located)
+                if file.sha256 in staged.extents:
+                    return verify.stored(file, staged.extents[file.sha256])
             # Not where the store or the disk failed: what arrived is not sent again.
             except (Integrity, InvalidInput, TooLarge):
                 self._discard(staged.repository, uploads)
                 raise
-        return verified
+            return None
+
+        # One file waits for the store while another is digested.
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            checks = [pool.submit(check, file) for file in staged.files.values()]
+            try:
+                found = [done.result() for done in checks]
+            except PlaitError:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [item for item in found if item is not None]
 
     def _discard(self, repository: RepositoryRecord, uploads: Sequence[UploadRow]) -> None:
         """Forget what failed, so that a wrong object never stands in the way of the right one.
@@ -129,24 +163,23 @@ class CompletePush:
         it is a commit's or a manifest's own document.
         """
         objects = {upload.object for upload in uploads}
-        with self._database.write() as records:
-            records.pushes.forget_uploads(repository.id, objects)
-            stored = records.files.find_objects(objects)
-        for item in sorted(objects - stored):
-            # An object is created only where there is none, so while nobody else removes any, what
-            # is removed here is what was read here.
-            with self._discarding:
-                if not self._has_its_name(item):
-                    self._store.delete(item)
 
-    def _has_its_name(self, object_id: ObjectId) -> bool:
-        digest = hashlib.sha256()
-        try:
-            for piece in self._store.read(object_id):
-                digest.update(piece)
-        except NotFound:
-            return False
-        return digest.hexdigest() == object_id
+        now = self._clock.now()
+
+        def condemn(records: Records) -> list[ObjectId]:
+            records.pushes.forget_uploads(repository.id, objects)
+            spared = records.files.find_objects(objects) | records.condemned.find(objects).keys()
+            goes = sorted(objects - spared)
+            records.condemned.put(goes, now)
+            return goes
+
+        # An object is created only where there is none. While it is condemned, nobody else removes
+        # it or comes to rely on it, so that what is removed here is what was read here.
+        condemned = self._database.transact(condemn)
+        for item in condemned:
+            self._store.discard_wrong(item)
+        if condemned:
+            self._database.transact(lambda records: records.condemned.remove(condemned))
 
     def _place(self, staged: _Staged, verified: Sequence[VerifiedFile]) -> list[CommitRow]:
         adapter_types = self._read_adapter_types(staged, verified)
@@ -203,45 +236,72 @@ class CompletePush:
             current = records.refs.find(staged.repository.id, update.name)
             verify_expected(update, current)
             if current is not None and not update.force:
+                # From where the swap will move the ref, if it does: the ref may stand at the new
+                # commit now, and be back at the expected one by then.
+                old = update.expected or current.target
                 source = IncomingSource(RecordsSource(records, staged.repository), rows)
-                verify_fast_forward(update, forward=is_ancestor(source, current.target, update.new))
+                verify_fast_forward(update, forward=is_ancestor(source, old, update.new))
 
-    def _write_documents(self, staged: _Staged, verified: Iterable[VerifiedFile]) -> None:
-        for key, body in staged.manifests.items():
-            self._store.put(ObjectId(key), body)
-        for item in staged.incoming:
-            self._store.put(ObjectId(item.id), item.body)
+    def _write_documents(
+        self, staged: _Staged, rows: Sequence[CommitRow], verified: Iterable[VerifiedFile]
+    ) -> None:
+        documents = {ObjectId(key): body for key, body in staged.manifests.items()}
+        documents.update((ObjectId(row.id), row.body) for row in rows)
         for file in verified:
-            if len(file.row.extents) > 1 or file.uploaded is None:
-                document = describe_extents(file.row)
-                self._store.put(hash_bytes(document), document)
+            document = describe_extents(file.row.sha256, file.row.extents)
+            documents[document.id] = document.body
+        if documents:
+            push = staged.push
+            self._database.transact(lambda records: reserve_documents(records, push, documents))
+        with ThreadPoolExecutor(DOCUMENTS_AT_ONCE) as pool:
+            # Read to the end, since that is what raises.
+            list(pool.map(self._store.put, documents.keys(), documents.values()))
 
     def _commit(
-        self, staged: _Staged, rows: Sequence[CommitRow], verified: Sequence[VerifiedFile]
+        self,
+        caller: Caller,
+        staged: _Staged,
+        rows: Sequence[CommitRow],
+        verified: Sequence[VerifiedFile],
     ) -> wire.PushResult:
-        push, repository = staged.push, staged.repository.id
         objects = {item.uploaded.sha256: item.uploaded for item in verified if item.uploaded}
-        with self._database.write() as records:
-            current = records.pushes.get(repository, push.id)
-            if current.state is PushState.COMPLETED:  # by the same call, sent twice
-                return wire.decode(wire.PushResult, dict(current.result or {}))
+        reused = Reused(
+            known=staged.known.keys(),
+            extents=[item.row.extents for item in verified],
+            commits=_find_named(staged, rows),
+        )
+        now = self._clock.now()
+
+        def commit(records: Records) -> wire.PushResult:
+            # Rights, rules and the repository itself may have changed while bytes were read.
+            repository = find_repository(records, caller, staged.repository.name, Right.WRITE)
+            push = records.pushes.get(repository.id, staged.push.id)
+            if push.state is PushState.COMPLETED:  # by the same call, sent twice
+                return wire.decode(wire.PushResult, dict(push.result or {}))
+            verify_push_allowed(records, caller, repository, push.update)
             stored = records.files.find_objects(objects)
             fresh = [row for key, row in objects.items() if key not in stored]
             self._verify_still_there(fresh)
+            verify_intact(records, repository, reused, fresh)
             result = wire.PushResult(
                 ref=wire.Ref(push.update.kind, push.update.name, push.update.new),
                 commits=len(rows),
                 bytes_verified=sum(item.row.size for item in verified),
                 bytes_stored=sum(row.size for row in fresh),
             )
+            verify_quota(records, repository.name, staged.files)
             records.files.insert_manifests(staged.manifests)
-            records.files.insert(repository, [item.row for item in verified], fresh)
-            records.files.link(repository, staged.files)
-            records.commits.insert(repository, rows)
-            records.commits.insert_notes(repository, push.notes)
-            records.refs.compare_and_set(repository, push.update)
+            records.files.insert(repository.id, [item.row for item in verified], fresh)
+            records.files.link(repository.id, staged.files)
+            records.commits.insert(repository.id, rows)
+            records.commits.insert_notes(repository.id, push.notes)
+            records.refs.compare_and_set(repository.id, push.update)
             records.pushes.complete(push.id, wire.encode(result), staged.files)
-        return result
+            records.condemned.release([push.id])
+            record_change(records, caller, _describe_push(repository, push, rows), at=now)
+            return result
+
+        return self._database.transact(commit)
 
     def _verify_still_there(self, objects: Sequence[ObjectRow]) -> None:
         """Check that nobody removed an object since this push verified it."""
@@ -254,21 +314,41 @@ class CompletePush:
                 )
 
 
-def describe_extents(file: FileRow) -> bytes:
-    """Return the document from which a file's extents can be rebuilt without the database."""
-    document: dict[str, Any] = {
-        "format": "plait.extents/1",
-        "file": file.sha256,
-        "size": file.size,
-        "extents": [
-            {"object": extent.object, "offset": extent.offset, "size": extent.size}
-            for extent in file.extents
-        ],
-    }
-    return canonical.dumps(document)
+def verify_push_allowed(
+    records: Records, caller: Caller, repository: RepositoryRecord, update: RefUpdate
+) -> None:
+    """Check what the rules of the repository say about the ref that a push moves.
+
+    Raises:
+        PermissionDenied: `ref-protected`.
+    """
+    rules = records.protections.list(repository.id)
+    verify_move(rules, update.name, right_to(caller, repository), is_forced=update.force)
 
 
-def _load(records: Records, repository: RepositoryRecord, push: PushRow) -> _Staged:
+def _describe_push(
+    repository: RepositoryRecord, push: PushRow, rows: Sequence[CommitRow]
+) -> Change:
+    return Change.of_repository(
+        Action.PUSH,
+        repository.name,
+        kind=push.update.kind.value,
+        ref=push.update.name,
+        old=push.update.expected,
+        new=push.update.new,
+        force=push.update.force,
+        commits=len(rows),
+    )
+
+
+def _find_named(staged: _Staged, rows: Sequence[CommitRow]) -> set[CommitId]:
+    """Return the commits outside of the push that it builds on or points at."""
+    named = {staged.push.update.new, *(note.commit for note in staged.push.notes)}
+    return {*staged.outside, *named} - {row.id for row in rows}
+
+
+def _load(records: Records, caller: Caller, repository: RepositoryRecord, push: PushRow) -> _Staged:
+    readable = Readable.by(caller)
     commits, manifests = records.pushes.load_staged(push.id)
     present = records.commits.load(repository.id, [item.id for item in commits])
     fresh = [(item.id, item.body) for item in commits if item.id not in present]
@@ -281,8 +361,9 @@ def _load(records: Records, repository: RepositoryRecord, push: PushRow) -> _Sta
     incoming = collect(fresh, parsed)
     outside = records.commits.load(repository.id, find_outside_parents(incoming))
     verify_parents_known(incoming, outside)
-    files = list_files(item.manifest for item in incoming)
-    known = records.files.find_known(files)
+    restored = find_restored(records, repository, manifests)
+    files = list_files([*(item.manifest for item in incoming), *restored])
+    known = records.files.find_known(readable, files)
     extents = records.files.load_extents(None, known)
     _verify_sizes(files, extents)
     doubtful = {key for key, table in known.items() if table != digest_table(files[key])}
@@ -301,7 +382,7 @@ def _load(records: Records, repository: RepositoryRecord, push: PushRow) -> _Sta
         known=known,
         extents={key: extents[key] for key in doubtful},
         uploads=uploads,
-        located=records.files.locate_tensors(tensors),
+        located=records.files.locate_tensors(readable, tensors),
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plait import wire
-from plait.errors import Conflict, InvalidInput, TooLarge
+from plait.errors import Conflict, InvalidInput, NotFound, TooLarge
 from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.commit import Commit
@@ -31,7 +31,8 @@ from plait.model.ids import (
 )
 from plait.model.manifest import File, Manifest
 from plait.model.refs import RefKind, RefUpdate, parse_ref_name
-from plait_registry.domain.dedup import Located, Ranges, join_extents, plan_ranges
+from plait_registry.domain.access import Caller, Readable, Right
+from plait_registry.domain.dedup import SALT_SIZE, Located, Ranges, join_extents, plan_ranges
 from plait_registry.domain.ports import (
     Clock,
     Database,
@@ -46,14 +47,18 @@ from plait_registry.domain.records import (
     PushRow,
     PushState,
     RepositoryId,
+    RepositoryRecord,
     StagedCommit,
     StagedManifest,
     UploadRow,
 )
 from plait_registry.domain.ref_update import verify_expected
 from plait_registry.domain.staging import list_files
-from plait_registry.services.complete_push import CompletePush
+from plait_registry.services.access import find_repository
+from plait_registry.services.complete_push import CompletePush, verify_push_allowed
+from plait_registry.services.guard_push import verify_not_condemned
 from plait_registry.services.notes import verify_note
+from plait_registry.services.quotas import verify_quota
 
 MOST_NOTES_PER_PUSH = 10_000
 
@@ -70,14 +75,16 @@ class Push:
         self._database = database
         self._transfers = transfers
         self._clock = clock
-        self._complete = CompletePush(database, store, transfers)
+        self._complete = CompletePush(database, store, transfers, clock)
 
-    def begin(self, name: RepositoryName, request: wire.NewPush) -> wire.PushPlan:
+    def begin(self, caller: Caller, name: RepositoryName, request: wire.NewPush) -> wire.PushPlan:
         """Open a push and return what it has to upload.
 
         Raises:
             Conflict: `ref-update-conflict`, the ref is not where the caller saw it.
             InvalidInput: a commit, a manifest or a note breaks a rule.
+            PermissionDenied: `ref-protected`.
+            TooLarge: `quota-exceeded`.
         """
         update = _parse_update(request.ref)
         if len(request.notes) > MOST_NOTES_PER_PUSH:
@@ -88,13 +95,16 @@ class Push:
         notes = tuple(_parse_note(note, now) for note in request.notes)
         staged = _parse_staged(request.staged)
         push = PushId(secrets.token_hex(16))
-        with self._database.write() as records:
-            repository = records.repositories.get(name).id
-            verify_expected(update, records.refs.find(repository, update.name))
+
+        def insert(records: Records) -> RepositoryRecord:
+            repository = find_repository(records, caller, name, Right.WRITE)
+            verify_push_allowed(records, caller, repository, update)
+            verify_expected(update, records.refs.find(repository.id, update.name))
+            verify_quota(records, repository.name, staged.files)
             records.pushes.insert(
                 PushRow(
                     id=push,
-                    repository=repository,
+                    repository=repository.id,
                     update=update,
                     notes=notes,
                     allow_non_finite=request.allow_non_finite,
@@ -104,21 +114,28 @@ class Push:
                 )
             )
             records.pushes.stage(push, staged.commits, staged.manifests)
-        return self._plan(repository, push, staged.files)
+            return repository
+
+        repository = self._database.transact(insert)
+        return self._plan(caller, repository, push, staged.files)
 
     def stage(
-        self, name: RepositoryName, push_id: PushId, request: wire.StagedCommits
+        self, caller: Caller, name: RepositoryName, push_id: PushId, request: wire.StagedCommits
     ) -> wire.PushPlan:
         """Add commits to an open push and return what they have to upload."""
         staged = _parse_staged(request)
-        with self._database.write() as records:
-            repository = records.repositories.get(name).id
-            _verify_open(records.pushes.get(repository, push_id))
+
+        def add(records: Records) -> RepositoryRecord:
+            repository = find_repository(records, caller, name, Right.WRITE)
+            _verify_open(records.pushes.get(repository.id, push_id))
             records.pushes.stage(push_id, staged.commits, staged.manifests)
-        return self._plan(repository, push_id, staged.files)
+            return repository
+
+        repository = self._database.transact(add)
+        return self._plan(caller, repository, push_id, staged.files)
 
     def sign_uploads(
-        self, name: RepositoryName, push_id: PushId, request: wire.UploadRequest
+        self, caller: Caller, name: RepositoryName, push_id: PushId, request: wire.UploadRequest
     ) -> wire.Uploads:
         """Return the requests by which the client sends objects to the store.
 
@@ -131,23 +148,28 @@ class Push:
                 f"At most {wire.MOST_FILES_PER_CALL} objects a call: ask for the others after.",
             )
         with self._database.read() as records:
-            repository = records.repositories.get(name)
+            repository = find_repository(records, caller, name, Right.WRITE)
             push = records.pushes.get(repository.id, push_id)
             _verify_open(push)
             _, manifests = records.pushes.load_staged(push.id)
             files = _find_files(manifests, {item.file for item in request.objects})
             asked = [_parse_object(item, repository.id, files) for item in request.objects]
-            _verify_ranges(records, files, asked)
+            _verify_ranges(records, Readable.by(caller), files, asked)
             stored = records.files.find_objects({upload.object for upload in asked})
             begun = records.pushes.find_uploads(repository.id, {upload.file for upload in asked})
         earlier = _by_wish(begun)
         uploads = [earlier.get(item) or self._begin_upload(item) for item in asked]
         if not set(uploads).issubset(begun):
-            with self._database.write() as records:
-                uploads = _announce(records, repository.id, uploads)
-        return wire.Uploads([self._sign(upload, stored) for upload in uploads])
+            wanted = uploads
+            uploads = self._database.transact(
+                lambda records: _announce(records, repository.id, wanted)
+            )
+        parts = [[parse_object_id(part) for part in item.parts] for item in request.objects]
+        return wire.Uploads(
+            [self._sign(upload, stored, told) for upload, told in zip(uploads, parts, strict=True)]
+        )
 
-    def complete(self, name: RepositoryName, push_id: PushId) -> wire.PushResult:
+    def complete(self, caller: Caller, name: RepositoryName, push_id: PushId) -> wire.PushResult:
         """Verify what arrived and make it visible; the same answer when asked again.
 
         Raises:
@@ -155,27 +177,58 @@ class Push:
             Integrity, InvalidInput: bytes are not what they claim to be.
             Conflict: the ref moved meanwhile.
         """
-        return self._complete(name, push_id)
+        return self._complete(caller, name, push_id)
 
     def _plan(
-        self, repository: RepositoryId, push: PushId, files: Mapping[ObjectId, File]
+        self,
+        caller: Caller,
+        repository: RepositoryRecord,
+        push: PushId,
+        files: Mapping[ObjectId, File],
     ) -> wire.PushPlan:
         """Return what files need; a read of its own, so that no writer waits for it."""
+        readable = Readable.by(caller)
         with self._database.read() as records:
-            known = records.files.find_known(files)
+            known = records.files.find_known(readable, files)
             lacking = [file for digest, file in files.items() if digest not in known]
-            plans = _plan_files(records, repository, lacking)
+            plans = _plan_files(records, readable, repository.id, lacking)
         wanted = sum(end - begin for plan in plans for begin, end in plan.ranges)
         total = sum(file.size for file in files.values())
-        return wire.PushPlan(push, plans, total - wanted)
+        sizes = self._transfers.sizes
+        return wire.PushPlan(
+            push,
+            plans,
+            total - wanted,
+            salt=repository.salt.hex(),
+            largest_whole=sizes.largest_whole,
+            part_size=sizes.part,
+        )
 
     def _begin_upload(self, item: UploadRow) -> UploadRow:
         return replace(item, handle=self._transfers.begin_upload(item.object, item.size))
 
-    def _sign(self, upload: UploadRow, stored: frozenset[ObjectId]) -> wire.Upload:
+    def _begin_anew(self, upload: UploadRow) -> UploadRow:
+        """Replace an upload that the store no longer knows."""
+        begun = self._begin_upload(upload)
+
+        def replace_upload(records: Records) -> None:
+            records.pushes.forget_uploads(upload.repository, [upload.object])
+            records.pushes.insert_uploads([begun])
+
+        self._database.transact(replace_upload)
+        return begun
+
+    def _sign(
+        self, upload: UploadRow, stored: frozenset[ObjectId], told: Sequence[ObjectId]
+    ) -> wire.Upload:
         if upload.object in stored:
             return wire.Upload(upload.object, [])
-        parts = self._transfers.sign_upload(upload.object, upload.size, upload.handle)
+        try:
+            parts = self._transfers.sign_upload(upload.object, upload.size, upload.handle, told)
+        except NotFound:
+            # The store dropped the parts since: garbage collection, or a rule of the bucket's own.
+            anew = self._begin_anew(upload)
+            parts = self._transfers.sign_upload(anew.object, anew.size, anew.handle, told)
         return wire.Upload(
             upload.object,
             [wire.UploadPart(part.offset, part.size, _as_wire(part.request)) for part in parts],
@@ -183,7 +236,7 @@ class Push:
 
 
 def _plan_files(
-    records: Records, repository: RepositoryId, files: Sequence[File]
+    records: Records, readable: Readable, repository: RepositoryId, files: Sequence[File]
 ) -> list[wire.FilePlan]:
     if not files:
         return []
@@ -191,7 +244,7 @@ def _plan_files(
         row.file: row
         for row in records.pushes.find_uploads(repository, [file.sha256 for file in files])
     }
-    located = records.files.locate_tensors(_list_tensors(files))
+    located = records.files.locate_tensors(readable, _list_tensors(files))
     plans = []
     for file in files:
         upload = begun.get(file.sha256)
@@ -209,7 +262,7 @@ def _is_for(upload: UploadRow, file: File, located: Located) -> bool:
     way of those who do not.
     """
     try:
-        _verify_object(upload, file)
+        _verify_size(upload, file)
         join_extents(file, upload.ranges, uploaded=upload.object, located=located)
     except InvalidInput:
         return False
@@ -234,6 +287,7 @@ def _announce(
         if (row.file, row.object) in asked and wish not in wishes
     ]
     records.pushes.forget_uploads(repository, contradicted)
+    verify_not_condemned(records, {upload.object for upload in uploads})
     records.pushes.insert_uploads(uploads)
     kept = {(row.file, row.object): row for row in records.pushes.find_uploads(repository, files)}
     return [kept[upload.file, upload.object] for upload in uploads]
@@ -329,25 +383,26 @@ def _parse_object(
     ranges: Ranges = tuple((begin, end) for begin, end in item.ranges)
     object_id = parse_object_id(item.sha256)
     upload = UploadRow(repository, file.sha256, ranges, object_id, item.size, handle="")
-    _verify_object(upload, file)
+    _verify_size(upload, file)
     return upload
 
 
-def _verify_object(upload: UploadRow, file: File) -> None:
-    if upload.size != sum(end - begin for begin, end in upload.ranges):
+def _verify_size(upload: UploadRow, file: File) -> None:
+    if upload.size != sum(end - begin for begin, end in upload.ranges) + SALT_SIZE:
         raise InvalidInput(
-            "invalid-input", f"The object for {file.path!r} has not the size of its ranges."
-        )
-    if upload.ranges == ((0, file.size),) and upload.object != file.sha256:
-        raise InvalidInput(
-            "invalid-input", f"The object for all of {file.path!r} must have the file's digest."
+            "invalid-input",
+            f"The object for {file.path!r} has not the size of its ranges and the salt.",
         )
 
 
 def _verify_ranges(
-    records: Records, files: Mapping[ObjectId, File], asked: Sequence[UploadRow]
+    records: Records,
+    readable: Readable,
+    files: Mapping[ObjectId, File],
+    asked: Sequence[UploadRow],
 ) -> None:
-    located = records.files.locate_tensors(_list_tensors(files[item.file] for item in asked))
+    tensors = _list_tensors(files[item.file] for item in asked)
+    located = records.files.locate_tensors(readable, tensors)
     for item in asked:
         join_extents(files[item.file], item.ranges, uploaded=item.object, located=located)
 

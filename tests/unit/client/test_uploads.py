@@ -1,4 +1,3 @@
-import base64
 import hashlib
 import random
 from pathlib import Path
@@ -9,6 +8,7 @@ from plait import push, wire
 from plait.errors import (
     AlreadyExists,
     InvalidInput,
+    NotFound,
     PermissionDenied,
     Unavailable,
 )
@@ -16,16 +16,17 @@ from plait.model.address import RepositoryName
 from plait.model.commit import Base, Commit, Origin, OriginKind, Person
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.manifest import File, Manifest
+from plait.model.part_sizes import PartSizes
 from plait.model.paths import FilePath
 from plait.model.refs import RefKind, RefName, RefUpdate
-from plait.progress import NO_PROGRESS
+from plait.progress import NO_PROGRESS, Progress
 from plait.push import PushRequest, push_commits
 from plait.uploads import Uploader
-from plait.wire import CHECKSUM_HEADER
-from reference.memory_transport import MemoryTransport
+from reference.memory_transport import SALT, MemoryTransport
 
 DATA = random.Random(2).randbytes(200)
 DIGEST = hashlib.sha256(DATA).hexdigest()
+SALTED = DATA + SALT
 NAME = RepositoryName("a", "b")
 
 
@@ -62,12 +63,19 @@ def plan(*ranges: tuple[int, int]) -> wire.FilePlan:
     return wire.FilePlan(DIGEST, len(DATA), list(ranges) or [(0, len(DATA))])
 
 
-def upload(transport: MemoryTransport, source: Path, *plans: wire.FilePlan) -> int:
-    return Uploader(transport, "/push", lambda _: source, NO_PROGRESS).upload(plans)
+def upload(
+    transport: MemoryTransport,
+    source: Path,
+    *plans: wire.FilePlan,
+    progress: Progress = NO_PROGRESS,
+) -> int:
+    sizes = PartSizes(transport.part_size, transport.part_size)
+    uploader = Uploader(transport, "/push", sizes, lambda _: source, progress)
+    return uploader.upload(plans, salt=SALT)
 
 
 def arrived(transport: MemoryTransport, data: bytes) -> bytes:
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data + SALT).hexdigest()
     parts = sorted((at, part) for (name, at), part in transport.arrived.items() if name == digest)
     return b"".join(part for _, part in parts)
 
@@ -75,20 +83,18 @@ def arrived(transport: MemoryTransport, data: bytes) -> bytes:
 def test_whole_file_goes_in_parts_each_with_its_digest(
     transport: MemoryTransport, source: Path
 ) -> None:
-    assert upload(transport, source, plan()) == 200
-    assert arrived(transport, DATA) == DATA
+    assert upload(transport, source, plan()) == len(SALTED)
+    assert arrived(transport, DATA) == SALTED
     assert len(transport.arrived) == 4
-    sent = {headers[CHECKSUM_HEADER] for headers in transport.headers}
-    digests = [hashlib.sha256(DATA[at : at + 64]).digest() for at in range(0, 200, 64)]
-    assert sent == {base64.b64encode(digest).decode() for digest in digests}
+    told = transport.calls[0][2]["objects"][0]["parts"]
+    assert told == [hashlib.sha256(SALTED[at : at + 64]).hexdigest() for at in range(0, 232, 64)]
 
 
-def test_object_in_one_request_needs_no_digest_of_the_client(
-    transport: MemoryTransport, source: Path
-) -> None:
+def test_object_in_one_request_has_no_parts(transport: MemoryTransport, source: Path) -> None:
     transport.part_size = 500
     upload(transport, source, plan())
-    assert transport.headers == [{}]
+    assert transport.calls[0][2]["objects"][0]["parts"] == []
+    assert arrived(transport, DATA) == SALTED
 
 
 @pytest.mark.parametrize("ranges", [[(0, 10), (150, 200)], [(3, 4)], [(0, 100), (199, 200)]])
@@ -96,24 +102,24 @@ def test_ranges_go_joined_as_one_object(
     transport: MemoryTransport, source: Path, ranges: list[tuple[int, int]]
 ) -> None:
     joined = b"".join(DATA[begin:end] for begin, end in ranges)
-    assert upload(transport, source, plan(*ranges)) == len(joined)
-    assert arrived(transport, joined) == joined
+    assert upload(transport, source, plan(*ranges)) == len(joined) + len(SALT)
+    assert arrived(transport, joined) == joined + SALT
     (_, _, body) = transport.calls[0]
     assert body["objects"][0]["file"] == DIGEST
-    assert body["objects"][0]["sha256"] == hashlib.sha256(joined).hexdigest()
+    assert body["objects"][0]["sha256"] == hashlib.sha256(joined + SALT).hexdigest()
 
 
 def test_empty_file_is_uploaded(transport: MemoryTransport, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     nothing = wire.FilePlan(hashlib.sha256(b"").hexdigest(), 0, [(0, 0)])
     upload(transport, tmp_path / "empty", nothing)
-    assert list(transport.arrived.values()) == [b""]
+    assert list(transport.arrived.values()) == [SALT]
 
 
 def test_parts_that_arrived_are_not_sent_again(transport: MemoryTransport, source: Path) -> None:
-    transport.arrived[DIGEST, 64] = DATA[64:128]
-    assert upload(transport, source, plan()) == 136
-    assert arrived(transport, DATA) == DATA
+    transport.arrived[hashlib.sha256(SALTED).hexdigest(), 64] = DATA[64:128]
+    assert upload(transport, source, plan()) == len(SALTED) - 64
+    assert arrived(transport, DATA) == SALTED
 
 
 def test_object_that_is_there_already_is_no_error(transport: MemoryTransport, source: Path) -> None:
@@ -126,7 +132,15 @@ def test_object_that_is_there_already_is_no_error(transport: MemoryTransport, so
 def test_expired_signature_is_asked_for_again(transport: MemoryTransport, source: Path) -> None:
     transport.faults = [PermissionDenied("signed-url-expired", "Late.")] * 2
     upload(transport, source, plan())
-    assert arrived(transport, DATA) == DATA
+    assert arrived(transport, DATA) == SALTED
+
+
+def test_upload_that_the_store_dropped_is_asked_for_again(
+    transport: MemoryTransport, source: Path
+) -> None:
+    transport.faults = [NotFound("upload-not-found", "Dropped.")]
+    upload(transport, source, plan())
+    assert arrived(transport, DATA) == SALTED
 
 
 def test_signature_that_never_holds_ends_the_push(transport: MemoryTransport, source: Path) -> None:
@@ -161,8 +175,8 @@ def test_file_that_went_away_is_told(transport: MemoryTransport, tmp_path: Path)
 def test_progress_counts_each_byte_once(transport: MemoryTransport, source: Path) -> None:
     progress = Counted()
     transport.faults = [PermissionDenied("signed-url-expired", "Late.")]
-    Uploader(transport, "/push", lambda _: source, progress).upload([plan()])
-    assert (progress.expected, progress.done) == (200, 200)
+    upload(transport, source, plan(), progress=progress)
+    assert (progress.expected, progress.done) == (len(SALTED), len(SALTED))
 
 
 def commit(manifest: ManifestId, number: int, *parents: CommitId) -> Commit:
@@ -192,7 +206,7 @@ def request(commits: list[Commit], manifest: Manifest, source: Path) -> PushRequ
 
 
 def test_push_takes_its_steps_in_order(transport: MemoryTransport, source: Path) -> None:
-    transport.plan = wire.PushPlan("p1", [plan()], 0)
+    transport.plan = transport.plan_for(plan())
     commits, manifest = chain(1)
     result = push_commits(transport, NAME, request(commits, manifest, source))
     assert result.bytes_stored == 3
@@ -202,7 +216,7 @@ def test_push_takes_its_steps_in_order(transport: MemoryTransport, source: Path)
         f"{root}/p1/uploads",
         f"{root}/p1/complete",
     ]
-    assert arrived(transport, DATA) == DATA
+    assert arrived(transport, DATA) == SALTED
 
 
 def test_push_with_nothing_lacking_uploads_nothing(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from plait.errors import InvalidInput
+from plait_registry.adapters.s3_location import S3Location
 from plait_registry.settings import is_loopback, read_settings
 
 
@@ -14,7 +15,7 @@ def test_defaults_serve_a_local_registry_from_the_current_folder() -> None:
     assert settings.data == Path("plait-data")
     assert (settings.host, settings.port) == ("127.0.0.1", 8420)
     assert settings.database_url is None
-    assert settings.largest_request == 64 * 1024 * 1024
+    assert settings.serving.largest_request == 64 * 1024 * 1024
     assert settings.log_level == logging.INFO
 
 
@@ -45,7 +46,17 @@ def test_environment_of_the_process_is_read_by_default(monkeypatch: pytest.Monke
         ("SIGNED_URL_SECONDS", "0"),
         ("LOG_LEVEL", "loud"),
         ("BEHIND_TLS", "maybe"),
-        ("OBJECT_STORE", "s3://bucket?endpoint=https://s3.example.org"),
+        ("DATABASE_POOL", "0"),
+        ("STATEMENT_TIMEOUT_SECONDS", "1.5"),
+        ("DATABASE_URL_FILE", "/does/not/exist"),
+        ("OBJECT_STORE", "/srv/objects"),
+        ("OBJECT_STORE", "s3://UPPER"),
+        ("OBJECT_STORE", "s3://bucket/a b"),
+        ("OBJECT_STORE", "s3://bucket?endpoint=s3.example.org"),
+        ("OBJECT_STORE", "s3://bucket?addressing=both"),
+        ("OBJECT_STORE", "s3://bucket?color=blue"),
+        ("OBJECT_STORE", "s3://bucket?region=a&region=b"),
+        ("S3_SECRET_KEY_FILE", "/does/not/exist"),
     ],
 )
 def test_value_that_cannot_work_is_refused_by_the_name_of_its_setting(name: str, text: str) -> None:
@@ -66,3 +77,65 @@ def test_host_that_others_can_reach_is_refused_until_tls_is_said_to_be_in_front(
 def test_loopback_needs_no_tls(host: str) -> None:
     assert is_loopback(host)
     assert read_settings({"HOST": host}, {}).host == host
+
+
+def test_database_is_read_from_its_url_or_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://plait:secret@db/plait"
+    settings = read_settings({}, {"PLAIT_DATABASE_URL": url, "PLAIT_DATABASE_POOL": "3"})
+    assert settings.database_url == url
+    assert (settings.database_pool, settings.statement_timeout_seconds) == (3, 30)
+    assert "secret" not in repr(settings)
+    (tmp_path / "url").write_text(f"{url}\n")
+    from_file = read_settings({}, {"PLAIT_DATABASE_URL_FILE": str(tmp_path / "url")})
+    assert from_file.database_url == url
+
+
+def test_bucket_is_read_from_its_url_and_the_keys_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("very-secret\n")
+    url = "s3://adapters/team/a?endpoint=https://s3.example.org/&region=here&addressing=path"
+    environ = {
+        "PLAIT_OBJECT_STORE": url,
+        "PLAIT_S3_ACCESS_KEY": "me",
+        "PLAIT_S3_SECRET_KEY_FILE": str(file),
+    }
+    settings = read_settings({}, environ)
+    assert settings.object_store == S3Location(
+        bucket="adapters",
+        prefix="team/a/",
+        endpoint="https://s3.example.org",
+        region="here",
+        addressing="path",
+        access_key="me",
+        secret_key="very-secret",
+    )
+    assert "very-secret" not in repr(settings)
+
+
+def test_bucket_alone_leaves_the_rest_to_boto3() -> None:
+    settings = read_settings({}, {"PLAIT_OBJECT_STORE": "s3://adapters"})
+    assert settings.object_store == S3Location("adapters")
+
+
+def test_credentials_in_the_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(InvalidInput, match="PLAIT_S3_SECRET_KEY") as caught:
+        read_settings({}, {"PLAIT_OBJECT_STORE": "s3://me:very-secret@bucket"})
+    assert "very-secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PLAIT_S3_ACCESS_KEY": "me", "PLAIT_S3_SECRET_KEY": "s"},
+        {"PLAIT_OBJECT_STORE": "s3://bucket", "PLAIT_S3_ACCESS_KEY": "me"},
+        {"PLAIT_OBJECT_STORE": "s3://bucket", "PLAIT_S3_SECRET_KEY": "s"},
+        {
+            "PLAIT_OBJECT_STORE": "s3://bucket",
+            "PLAIT_S3_SECRET_KEY": "s",
+            "PLAIT_S3_SECRET_KEY_FILE": "f",
+        },
+    ],
+)
+def test_keys_that_do_not_fit_together_are_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput, match="PLAIT_S3"):
+        read_settings({}, environ)

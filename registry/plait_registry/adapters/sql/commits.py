@@ -15,6 +15,7 @@ from plait.model.ids import CommitId, ManifestId
 from plait_registry.adapters.sql.ancestry import ANCESTOR, ANCESTRY
 from plait_registry.adapters.sql.dialect import batches, insert_new
 from plait_registry.adapters.sql.tables import commit_parents, commits, notes, repository_commits
+from plait_registry.adapters.sql.versions import advance_version
 from plait_registry.domain.ports import CommitTable
 from plait_registry.domain.records import CommitRow, NoteRow, RepositoryId
 
@@ -81,7 +82,7 @@ class SqlCommitTable(CommitTable):
         for batch in batches(commits):
             rows = self._connection.execute(_COMMITS, {"repository": repository, "commits": batch})
             for _, group in groupby(rows, key=attrgetter("id")):
-                commit = _read_commit(list(group))
+                commit = read_commit(list(group))
                 found[commit.id] = commit
         return found
 
@@ -147,6 +148,8 @@ def insert_commits(
         repository_commits,
         [{"repository_id": repository, "commit_id": row.id} for row in rows],
     )
+    if rows:
+        advance_version(connection, repository)
 
 
 def insert_notes(connection: Connection, repository: RepositoryId, rows: Sequence[NoteRow]) -> None:
@@ -181,7 +184,8 @@ def _write_commit(row: CommitRow) -> dict[str, Any]:
     }
 
 
-def _read_commit(rows: Sequence[Row[Any]]) -> CommitRow:
+def read_commit(rows: Sequence[Row[Any]]) -> CommitRow:
+    """Return the commit of its rows, one a parent."""
     first = rows[0]
     return CommitRow(
         id=CommitId(first.id),

@@ -47,7 +47,7 @@ class SqlPushTable(PushTable):
                 f"There is no push {push!r:.80} of this repository: begin a new one.",
                 push=push,
             )
-        return _read_push(row)
+        return read_push(row)
 
     @override
     def stage(
@@ -96,7 +96,7 @@ class SqlPushTable(PushTable):
                 )
             )
         ]
-        return [_read_upload(row) for row in sorted(rows, key=lambda row: row.id)]
+        return [read_upload(row) for row in sorted(rows, key=lambda row: row.id)]
 
     @override
     def forget_uploads(self, repository: RepositoryId, objects: Collection[ObjectId]) -> None:
@@ -160,7 +160,8 @@ def _write_push(push: PushRow) -> dict[str, Any]:
     }
 
 
-def _read_push(row: Row[Any]) -> PushRow:
+def read_push(row: Row[Any]) -> PushRow:
+    """Return the push of a row."""
     return PushRow(
         id=PushId(row.id),
         repository=RepositoryId(row.repository_id),
@@ -190,7 +191,8 @@ def _write_upload(row: UploadRow) -> dict[str, Any]:
     }
 
 
-def _read_upload(row: Row[Any]) -> UploadRow:
+def read_upload(row: Row[Any]) -> UploadRow:
+    """Return the announced object of a row."""
     return UploadRow(
         repository=RepositoryId(row.repository_id),
         file=ObjectId(row.file_sha256),

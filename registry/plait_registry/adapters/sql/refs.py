@@ -12,6 +12,7 @@ from plait.model.ids import CommitId
 from plait.model.refs import Ref, RefKind, RefName, RefUpdate
 from plait_registry.adapters.sql.dialect import insert_new
 from plait_registry.adapters.sql.tables import refs, retired_tags
+from plait_registry.adapters.sql.versions import advance_version
 from plait_registry.domain.ports import RefTable
 from plait_registry.domain.records import RepositoryId
 from plait_registry.domain.ref_update import moved, plan_deletion, plan_update
@@ -58,6 +59,7 @@ class SqlRefTable(RefTable):
         if not done:
             found = self.find(repository, update.name)
             raise moved(update, None if found is None else found.target)
+        advance_version(self._connection, repository)
 
     @override
     def delete(self, repository: RepositoryId, name: RefName, expected: CommitId) -> None:
@@ -72,6 +74,7 @@ class SqlRefTable(RefTable):
                 refs.c.target == expected,
             )
         )
+        advance_version(self._connection, repository)
 
     def _insert(self, repository: RepositoryId, wanted: RefUpdate) -> bool:
         row = {

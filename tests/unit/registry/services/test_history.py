@@ -4,6 +4,7 @@ import pytest
 
 from plait.errors import InvalidInput, NotFound
 from plait.model.ids import CommitId, hash_bytes
+from plait_registry.domain.access import SYSTEM
 from plait_registry.services.history import LONGEST_CURSOR, LogQuery, ReadHistory
 from reference.memory_registry import NAME, MemoryRegistry, Version, make_version
 
@@ -33,7 +34,7 @@ def list_versions() -> list[Version]:
 def read_log(registry: MemoryRegistry, page: int, *exclude: str) -> list[CommitId]:
     history, found, cursor = ReadHistory(registry.database), list[CommitId](), None
     while True:
-        answer = history.log(NAME, LogQuery("main", exclude, page, cursor))
+        answer = history.log(SYSTEM, NAME, LogQuery("main", exclude, page, cursor))
         assert len(answer.commits) <= page
         found += [row.id for row in answer.commits]
         cursor = answer.next
@@ -63,39 +64,39 @@ def test_what_is_left_out_stays_out_on_every_page(registry: MemoryRegistry, page
 @pytest.mark.parametrize("cursor", ["", "x", "main!", "!" * LONGEST_CURSOR + "!", "0" * 64])
 def test_cursor_that_no_page_gave_is_refused(registry: MemoryRegistry, cursor: str) -> None:
     with pytest.raises(InvalidInput):
-        ReadHistory(registry.database).log(NAME, LogQuery("main", (), 5, cursor))
+        ReadHistory(registry.database).log(SYSTEM, NAME, LogQuery("main", (), 5, cursor))
 
 
 def test_cursor_at_a_commit_of_nobody_finds_nothing(registry: MemoryRegistry) -> None:
     with pytest.raises(NotFound) as caught:
-        ReadHistory(registry.database).log(NAME, LogQuery("main", (), 5, "0" * 64 + "!"))
+        ReadHistory(registry.database).log(SYSTEM, NAME, LogQuery("main", (), 5, "0" * 64 + "!"))
     assert caught.value.kind == "commit-not-found"
 
 
 def test_cursor_of_one_repository_shows_nothing_of_it_in_another(registry: MemoryRegistry) -> None:
     other = registry.create(type(NAME)("team", "empty"))
     history = ReadHistory(registry.database)
-    cursor = history.log(NAME, LogQuery("main", (), 1, None)).next
+    cursor = history.log(SYSTEM, NAME, LogQuery("main", (), 1, None)).next
     with pytest.raises(NotFound):
-        history.log(other, LogQuery("main", (), 1, cursor))
+        history.log(SYSTEM, other, LogQuery("main", (), 1, cursor))
 
 
 def test_revisions_go_back_along_parents(registry: MemoryRegistry) -> None:
     history, versions = ReadHistory(registry.database), list_versions()
     side, merge = versions[-2:]
-    assert history.resolve(NAME, "main").id == merge.id
-    assert history.resolve(NAME, "main~1").id == versions[LENGTH - 1].id
-    assert history.resolve(NAME, "main^2").id == side.id
-    assert history.resolve(NAME, f"main~{LENGTH}").id == versions[0].id
+    assert history.resolve(SYSTEM, NAME, "main").id == merge.id
+    assert history.resolve(SYSTEM, NAME, "main~1").id == versions[LENGTH - 1].id
+    assert history.resolve(SYSTEM, NAME, "main^2").id == side.id
+    assert history.resolve(SYSTEM, NAME, f"main~{LENGTH}").id == versions[0].id
     with pytest.raises(NotFound):
-        history.resolve(NAME, f"main~{LENGTH + 1}")
+        history.resolve(SYSTEM, NAME, f"main~{LENGTH + 1}")
 
 
 def test_merge_base_is_where_the_lines_part(registry: MemoryRegistry) -> None:
     history, versions = ReadHistory(registry.database), list_versions()
-    assert history.merge_bases(NAME, "main^2", "main~1") == [versions[4].id]
+    assert history.merge_bases(SYSTEM, NAME, "main^2", "main~1") == [versions[4].id]
 
 
 def test_commit_that_is_not_in_the_repository_is_not_found(registry: MemoryRegistry) -> None:
     with pytest.raises(NotFound):
-        ReadHistory(registry.database).commit(NAME, CommitId(hash_bytes(b"absent")))
+        ReadHistory(registry.database).commit(SYSTEM, NAME, CommitId(hash_bytes(b"absent")))

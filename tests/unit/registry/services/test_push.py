@@ -7,8 +7,9 @@ from plait import wire
 from plait.errors import Conflict, InvalidInput, NotFound, TooLarge
 from plait.model.ids import CommitId, ObjectId, hash_bytes
 from plait.model.manifest import Manifest
+from plait.model.part_sizes import PartSizes
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
-from plait_registry.adapters.upload_parts import PartSizes
+from plait_registry.domain.dedup import SALT_SIZE
 from plait_registry.services import push as service
 from reference.memory_registry import NAME, WEIGHTS, MemoryRegistry, make_version
 
@@ -36,7 +37,8 @@ def test_nothing_is_visible_before_the_push_completes() -> None:
         assert records.commits.load(repository.id, [version.id]) == {}
     result = registry.complete(plan)
     assert result.ref.target == registry.target() == version.id
-    assert (result.commits, result.bytes_stored) == (1, sum(map(len, version.contents.values())))
+    sizes = [len(data) + SALT_SIZE for data in version.contents.values()]
+    assert (result.commits, result.bytes_stored) == (1, sum(sizes))
 
 
 def test_completing_again_gets_the_same_answer() -> None:
@@ -101,7 +103,7 @@ def test_parts_that_arrived_before_an_interruption_are_not_asked_for_again() -> 
     arrived = registry.upload(interrupted, version, most=128)
     assert arrived > 0
     plan = registry.begin(version)
-    total = sum(map(len, version.contents.values()))
+    total = sum(len(data) + SALT_SIZE for data in version.contents.values())
     assert registry.upload(plan, version) == total - arrived
     assert registry.complete(plan).commits == 1
 
@@ -130,8 +132,9 @@ def test_two_clients_that_send_one_object_at_once_complete_each_others_parts() -
     plan = registry.begin(version)
     transfers.registry = registry
     mine = registry.sign(plan, registry.announce(plan, version))
+    bodies = registry.bodies(plan, version)
     for upload in mine:
-        registry.send(upload, version.contents[ObjectId(upload.sha256)])
+        registry.send(upload, bodies[ObjectId(upload.sha256)])
     assert registry.complete(plan).commits == 1
 
 
@@ -239,7 +242,7 @@ def test_only_manifests_that_name_a_wanted_file_are_parsed(
     registry = MemoryRegistry()
     versions = [make_version(f"version {number}") for number in range(20)]
     plan = registry.begin(*versions)
-    wanted = [item for item in registry.announce(plan, versions[3]) if item.size != 26]
+    wanted = [item for item in registry.announce(plan, versions[3]) if item.size != 26 + SALT_SIZE]
     parsed = []
 
     class Counted(Manifest):

@@ -1,6 +1,7 @@
 """What a refused push leaves behind: nothing that another push needs is ever taken away."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from typing_extensions import override
@@ -9,8 +10,9 @@ from plait import wire
 from plait.errors import Integrity, InvalidInput, NotFound, Unavailable
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ManifestId, ObjectId, hash_bytes
+from plait.model.part_sizes import PartSizes
 from plait_registry.adapters.memory_objects import MemoryObjects
-from plait_registry.adapters.upload_parts import PartSizes
+from plait_registry.domain.dedup import SALT_SIZE
 from reference.memory_registry import (
     CONFIG,
     WEIGHTS,
@@ -20,6 +22,7 @@ from reference.memory_registry import (
     make_version,
     make_version_of,
 )
+from reference.registry_drivers import digest_parts
 from reference.safetensors_writer import write
 
 PARTS = PartSizes(largest_whole=64, part=64)
@@ -46,11 +49,19 @@ def lie_about(version: Version, path: str, *, size: int) -> Version:
     return version.describe(manifest)
 
 
-def announce_whole(plan: wire.PushPlan, version: Version, path: str) -> list[wire.NewObject]:
+def announce_whole(
+    plan: wire.PushPlan, version: Version, path: str, object_id: str = ""
+) -> list[wire.NewObject]:
     """Announce one file as it is, whatever the manifest says about it."""
     named = {entry["path"]: entry["sha256"] for entry in version.manifest["files"]}
+    salt = bytes.fromhex(plan.salt)
     return [
-        wire.NewObject(file.sha256, file.ranges, file.sha256, file.size)
+        wire.NewObject(
+            file.sha256,
+            file.ranges,
+            object_id or hash_bytes(version.contents[ObjectId(file.sha256)] + salt),
+            file.size + len(salt),
+        )
         for file in plan.files
         if file.sha256 == named[path]
     ]
@@ -62,11 +73,13 @@ def test_file_that_claims_to_be_a_commit_does_not_take_the_commit_from_the_store
     registry.push(first)
     for document in (first.id, ManifestId(first.commit["manifest"])):
         key = ObjectId(document)
-        held = make_version("liar", more={"notes.json": registry.store.get(key)})
-        liar = lie_about(held, "notes.json", size=3)
+        stored = registry.store.get(key)
+        held = make_version("liar", more={"notes.json": stored})
+        # The document's last bytes would have to be the salt.
+        liar = lie_about(held, "notes.json", size=len(stored) - SALT_SIZE)
         plan = registry.begin(liar, branch="liar")
         registry.upload(plan, liar, without="notes.json")
-        registry.sign(plan, announce_whole(plan, liar, "notes.json"))
+        registry.sign(plan, announce_whole(plan, liar, "notes.json", key))
         with pytest.raises(Integrity):
             registry.complete(plan)
         assert hash_bytes(registry.store.get(key)) == key
@@ -80,7 +93,9 @@ def test_object_with_the_right_bytes_outlives_a_push_that_lies_about_it() -> Non
     registry.create(OTHER)
     liar = lie_about(honest, CONFIG, size=3)
     plan = registry.begin(liar, name=OTHER)
-    registry.sign(plan, announce_whole(plan, liar, CONFIG), OTHER)
+    theirs = next(item for item in registry.announce(waiting, honest) if item.size < 64)
+    # The name of the other repository's object, which is there, is of no use here.
+    registry.sign(plan, announce_whole(plan, liar, CONFIG, theirs.sha256), OTHER)
     with pytest.raises(Integrity):
         registry.complete(plan, OTHER)
     assert registry.complete(waiting).commits == 1
@@ -90,10 +105,12 @@ def test_object_with_wrong_bytes_is_removed_and_can_be_sent_again() -> None:
     registry = MemoryRegistry(PARTS)
     version = make_version("one", tensors={"a": bytes(500)})
     plan = registry.begin(version)
-    weights = announce_whole(plan, version, WEIGHTS)
-    (upload,) = registry.sign(plan, weights)
-    right = version.contents[ObjectId(upload.sha256)]
-    registry.send(upload, right[:-1] + b"x")
+    weights = [item for item in registry.announce(plan, version) if item.size > 500]
+    right = registry.bodies(plan, version)[ObjectId(weights[0].sha256)]
+    wrong = right[:-1] + b"x"
+    parts = digest_parts(plan, wrong)
+    (upload,) = registry.sign(plan, [replace(item, parts=parts) for item in weights])
+    registry.send(upload, wrong)
     registry.upload(plan, version, without=WEIGHTS)
     with pytest.raises(Integrity):
         registry.complete(plan)

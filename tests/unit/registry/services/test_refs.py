@@ -7,6 +7,7 @@ import pytest
 from plait.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from plait.model.ids import CommitId, hash_bytes
 from plait.model.refs import Ref, RefKind, RefName, RefUpdate
+from plait_registry.domain.access import SYSTEM
 from plait_registry.services.notes import LARGEST_NOTE, AddNote
 from plait_registry.services.refs import CreateRef, DeleteRef, ListRefs, MoveRef
 from reference.memory_registry import NAME, MemoryRegistry, make_version
@@ -28,12 +29,12 @@ def registry() -> MemoryRegistry:
     for version in (FIRST, SECOND):
         registry.upload(plan, version)
     registry.complete(plan)
-    CreateRef(registry.database)(NAME, RefKind.BRANCH, TOPIC, "main~1")
+    CreateRef(registry.database, FixedClock())(SYSTEM, NAME, RefKind.BRANCH, TOPIC, "main~1")
     return registry
 
 
 def test_refs_are_listed_with_what_they_point_at(registry: MemoryRegistry) -> None:
-    repository, refs = ListRefs(registry.database)(NAME)
+    repository, refs = ListRefs(registry.database)(SYSTEM, NAME)
     assert repository.head == SECOND.id
     assert refs == [
         Ref(RefKind.BRANCH, MAIN, SECOND.id),
@@ -42,25 +43,27 @@ def test_refs_are_listed_with_what_they_point_at(registry: MemoryRegistry) -> No
 
 
 def test_ref_made_again_at_the_same_commit_is_fine(registry: MemoryRegistry) -> None:
-    create = CreateRef(registry.database)
-    assert create(NAME, RefKind.BRANCH, TOPIC, FIRST.id) == Ref(RefKind.BRANCH, TOPIC, FIRST.id)
+    create = CreateRef(registry.database, FixedClock())
+    assert create(SYSTEM, NAME, RefKind.BRANCH, TOPIC, FIRST.id) == Ref(
+        RefKind.BRANCH, TOPIC, FIRST.id
+    )
     with pytest.raises(Conflict):
-        create(NAME, RefKind.BRANCH, TOPIC, SECOND.id)
+        create(SYSTEM, NAME, RefKind.BRANCH, TOPIC, SECOND.id)
     with pytest.raises(AlreadyExists):
-        create(NAME, RefKind.TAG, TOPIC, FIRST.id)
+        create(SYSTEM, NAME, RefKind.TAG, TOPIC, FIRST.id)
 
 
 def test_branch_moves_forward(registry: MemoryRegistry) -> None:
-    MoveRef(registry.database)(NAME, FORWARD)
+    MoveRef(registry.database, FixedClock())(SYSTEM, NAME, FORWARD)
     assert registry.target("topic") == SECOND.id
-    MoveRef(registry.database)(NAME, FORWARD)
+    MoveRef(registry.database, FixedClock())(SYSTEM, NAME, FORWARD)
 
 
 def test_branch_moves_back_by_force_only(registry: MemoryRegistry) -> None:
     with pytest.raises(Conflict) as caught:
-        MoveRef(registry.database)(NAME, BACK)
+        MoveRef(registry.database, FixedClock())(SYSTEM, NAME, BACK)
     assert caught.value.kind == "ref-not-fast-forward"
-    MoveRef(registry.database)(NAME, replace(BACK, force=True))
+    MoveRef(registry.database, FixedClock())(SYSTEM, NAME, replace(BACK, force=True))
     assert registry.target() == FIRST.id
 
 
@@ -68,49 +71,53 @@ def test_branch_moves_back_by_force_only(registry: MemoryRegistry) -> None:
 def test_branch_that_is_elsewhere_does_not_move(registry: MemoryRegistry, *, force: bool) -> None:
     stale = replace(FORWARD, name=MAIN, expected=FIRST.id, new=FIRST.id, force=force)
     with pytest.raises(Conflict) as caught:
-        MoveRef(registry.database)(NAME, stale)
+        MoveRef(registry.database, FixedClock())(SYSTEM, NAME, stale)
     assert caught.value.kind == "ref-update-conflict"
     assert registry.target() == SECOND.id
 
 
 def test_branch_cannot_move_to_a_commit_that_is_not_here(registry: MemoryRegistry) -> None:
     with pytest.raises(NotFound) as caught:
-        MoveRef(registry.database)(NAME, replace(FORWARD, new=ABSENT, force=True))
+        MoveRef(registry.database, FixedClock())(
+            SYSTEM, NAME, replace(FORWARD, new=ABSENT, force=True)
+        )
     assert caught.value.kind == "commit-not-found"
 
 
 def test_tag_never_moves_and_its_name_is_never_used_again(registry: MemoryRegistry) -> None:
     tag = RefName("v1")
-    create = CreateRef(registry.database)
-    create(NAME, RefKind.TAG, tag, "topic")
+    create = CreateRef(registry.database, FixedClock())
+    create(SYSTEM, NAME, RefKind.TAG, tag, "topic")
     with pytest.raises(AlreadyExists):
-        MoveRef(registry.database)(NAME, replace(FORWARD, kind=RefKind.TAG, name=tag))
-    DeleteRef(registry.database)(NAME, RefKind.TAG, tag, FIRST.id)
+        MoveRef(registry.database, FixedClock())(
+            SYSTEM, NAME, replace(FORWARD, kind=RefKind.TAG, name=tag)
+        )
+    DeleteRef(registry.database, FixedClock())(SYSTEM, NAME, RefKind.TAG, tag, FIRST.id)
     with pytest.raises(Conflict) as caught:
-        create(NAME, RefKind.TAG, tag, "topic")
+        create(SYSTEM, NAME, RefKind.TAG, tag, "topic")
     assert caught.value.kind == "tag-name-retired"
 
 
 def test_branch_is_deleted_only_where_it_was_seen(registry: MemoryRegistry) -> None:
-    delete = DeleteRef(registry.database)
+    delete = DeleteRef(registry.database, FixedClock())
     with pytest.raises(Conflict):
-        delete(NAME, RefKind.BRANCH, TOPIC, SECOND.id)
+        delete(SYSTEM, NAME, RefKind.BRANCH, TOPIC, SECOND.id)
     with pytest.raises(NotFound):
-        delete(NAME, RefKind.TAG, TOPIC, FIRST.id)
-    delete(NAME, RefKind.BRANCH, TOPIC, FIRST.id)
+        delete(SYSTEM, NAME, RefKind.TAG, TOPIC, FIRST.id)
+    delete(SYSTEM, NAME, RefKind.BRANCH, TOPIC, FIRST.id)
     assert registry.target("topic") is None
 
 
 def test_default_branch_stays(registry: MemoryRegistry) -> None:
     with pytest.raises(Conflict) as caught:
-        DeleteRef(registry.database)(NAME, RefKind.BRANCH, MAIN, SECOND.id)
+        DeleteRef(registry.database, FixedClock())(SYSTEM, NAME, RefKind.BRANCH, MAIN, SECOND.id)
     assert caught.value.kind == "default-branch"
 
 
 def test_notes_hang_on_a_commit_in_order(registry: MemoryRegistry) -> None:
     add = AddNote(registry.database, FixedClock())
     for step in range(3):
-        add(NAME, FIRST.id, "metrics", {"step": step})
+        add(SYSTEM, NAME, FIRST.id, "metrics", {"step": step})
     with registry.database.read() as records:
         repository = records.repositories.get(NAME)
         notes = records.commits.load_notes(repository.id, [FIRST.id])[FIRST.id]
@@ -130,9 +137,9 @@ def test_note_that_cannot_be_stored_is_refused(
     registry: MemoryRegistry, kind: str, body: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidInput):
-        AddNote(registry.database, FixedClock())(NAME, FIRST.id, kind, body)
+        AddNote(registry.database, FixedClock())(SYSTEM, NAME, FIRST.id, kind, body)
 
 
 def test_note_on_a_commit_that_is_not_here_is_refused(registry: MemoryRegistry) -> None:
     with pytest.raises(NotFound):
-        AddNote(registry.database, FixedClock())(NAME, ABSENT, "metrics", {})
+        AddNote(registry.database, FixedClock())(SYSTEM, NAME, ABSENT, "metrics", {})
