@@ -299,6 +299,22 @@ def test_audit_log_is_searched_by_what_is_given(
         assert [row.subject for row in records.audit.search(query)] == subjects
 
 
+def test_audit_rows_of_a_deleted_namespace_are_not_those_of_its_successor(
+    database: Database,
+) -> None:
+    with database.write() as records:
+        records.namespaces.insert("Team", NOW)
+        records.audit.append(audit_row("team/old", "team"))
+        records.namespaces.delete("team")
+        records.namespaces.insert("team", LATER)
+        records.audit.append(replace(audit_row("team/new", "team"), at=LATER))
+    with database.read() as records:
+        own = records.audit.search(AuditQuery(namespaces=frozenset({"team"})))
+        everything = records.audit.search(AuditQuery())
+    assert [row.subject for row in own] == ["team/new"]
+    assert [row.subject for row in everything] == ["team/new", "team/old"]
+
+
 def test_audit_log_is_read_on_before_a_row(database: Database) -> None:
     with database.write() as records:
         for number in range(5):

@@ -13,6 +13,7 @@ from plait import wire
 from plait.errors import Conflict, InvalidInput
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ObjectId
+from plait.model.refs import RefKind, RefName, RefUpdate
 from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
 from plait_registry.domain.access import SYSTEM
@@ -21,7 +22,7 @@ from plait_registry.domain.ports import SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.history import ReadHistory
 from plait_registry.services.push import Push
-from plait_registry.services.refs import ListRefs
+from plait_registry.services.refs import ListRefs, MoveRef
 from plait_registry.services.repositories import CreateRepository
 from reference.registry_drivers import FixedClock, plan_objects
 
@@ -117,3 +118,26 @@ def test_of_two_pushes_that_meet_the_later_one_is_told_of_the_other() -> None:
     assert [answer.ref.target for answer in answers] == [first.commit_id]
     (ref,) = ListRefs(place.database)(SYSTEM, NAME)[1]
     assert ref.target == first.commit_id
+
+
+def test_push_that_moves_nothing_when_it_is_checked_moves_nothing_back_later() -> None:
+    place = Place()
+    old, new = RawVersion.of(lora_tensors(seed=1)), RawVersion.of(lora_tensors(seed=2))
+    new.parents = [old.commit_id]
+    place.push.complete(SYSTEM, NAME, place.send(old, old.request()))
+    place.push.complete(SYSTEM, NAME, place.send(new, new.request(expected=old.commit_id)))
+    MoveRef(place.database, FixedClock())(SYSTEM, NAME, move(new.commit_id, old.commit_id))
+    # Says that it finds the branch at the new commit and wants it at the old one, where it is; its
+    # further commit gives others time to move the branch forward again.
+    further = RawVersion.of(lora_tensors(seed=3))
+    backwards = replace(
+        further.request(), ref=wire.PushRef("branch", "main", new.commit_id, old.commit_id)
+    )
+    push = place.send(further, backwards)
+    with pytest.raises(Conflict) as caught:
+        place.push.complete(SYSTEM, NAME, push)
+    assert caught.value.kind == "ref-not-fast-forward"
+
+
+def move(expected: str, new: str) -> RefUpdate:
+    return RefUpdate(RefKind.BRANCH, RefName("main"), CommitId(expected), CommitId(new), force=True)

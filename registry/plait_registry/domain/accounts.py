@@ -117,8 +117,8 @@ class AuditQuery:
     """Which part of the audit log to read, newest first; None means any."""
 
     namespaces: frozenset[str] | None = None
-    """Keys of the namespaces whose rows to show, but for those from before a namespace was made, which
-    are of a deleted one of its name; None: all rows."""
+    """Keys of the namespaces whose rows to show, without those of a deleted one of the same name;
+    None: all rows."""
     subject: str | None = None
     actor: str | None = None
     before: int | None = None

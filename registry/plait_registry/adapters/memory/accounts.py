@@ -191,13 +191,20 @@ class MemoryAuditTable(MemoryTable, AuditTable):
     @override
     def search(self, query: AuditQuery) -> builtins.list[AuditRow]:
         newest_first = sorted(self._state.audit_log.values(), key=lambda row: -row.id)
-        return [row for row in newest_first if _matches(row, query)][: query.limit]
+        found = [row for row in newest_first if _matches(row, query) and self._is_shown(row, query)]
+        return found[: query.limit]
+
+    def _is_shown(self, row: AuditRow, query: AuditQuery) -> bool:
+        if query.namespaces is None:
+            return True
+        namespace = self._state.namespaces.get(row.namespace or "")
+        is_of_predecessor = namespace is not None and row.at < namespace.created_at
+        return row.namespace in query.namespaces and not is_of_predecessor
 
 
 def _matches(row: AuditRow, query: AuditQuery) -> bool:
     return (
-        (query.namespaces is None or row.namespace in query.namespaces)
-        and (query.subject is None or row.subject == query.subject)
+        (query.subject is None or row.subject == query.subject)
         and (query.actor is None or row.actor == query.actor)
         and (query.before is None or row.id < query.before)
     )
