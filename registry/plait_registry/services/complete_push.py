@@ -10,6 +10,7 @@ sees anything, and nothing is locked while bytes are read. How it gets on with g
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -163,13 +164,15 @@ class CompletePush:
         it is a commit's or a manifest's own document.
         """
         objects = {upload.object for upload in uploads}
-
+        # Not every one is wrong: a weight may be NaN, or the manifest lie. Others may complete
+        # with the right ones at this moment, and must not meet them condemned.
+        wrong = {item for item in objects if not self._has_its_name(item)}
         now = self._clock.now()
 
         def condemn(records: Records) -> list[ObjectId]:
             records.pushes.forget_uploads(repository.id, objects)
-            spared = records.files.find_objects(objects) | records.condemned.find(objects).keys()
-            goes = sorted(objects - spared)
+            spared = records.files.find_objects(wrong) | records.condemned.find(wrong).keys()
+            goes = sorted(wrong - spared)
             records.condemned.put(goes, now)
             return goes
 
@@ -180,6 +183,15 @@ class CompletePush:
             self._store.discard_wrong(item)
         if condemned:
             self._database.transact(lambda records: records.condemned.remove(condemned))
+
+    def _has_its_name(self, object_id: ObjectId) -> bool:
+        digest = hashlib.sha256()
+        try:
+            for piece in self._store.read(object_id):
+                digest.update(piece)
+        except NotFound:
+            return False
+        return digest.hexdigest() == object_id
 
     def _place(self, staged: _Staged, verified: Sequence[VerifiedFile]) -> list[CommitRow]:
         adapter_types = self._read_adapter_types(staged, verified)
