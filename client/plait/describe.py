@@ -12,10 +12,13 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,13 +26,15 @@ from pathlib import Path
 from plait.errors import InvalidInput, TooLarge
 from plait.model.adapter import FILE_NAME, LARGEST_CONFIG, AdapterConfig, parse_adapter_config
 from plait.model.commit import Base
-from plait.model.digesting import FileDigester
+from plait.model.digesting import FileDigester, Hash
 from plait.model.manifest import File, Manifest
 from plait.model.paths import FilePath, is_pickle, parse_path
 from plait.parallel import StopSign, run_parallel
 from plait.progress import NO_PROGRESS, Progress
 from plait.transport import PIECE_SIZE
 
+LEAST_BESIDE = 8 << 20
+"""Bytes from which a thread for the file's own digest saves more than it costs."""
 IGNORE_FILE = ".plaitignore"
 """Patterns as `fnmatch` reads them, one a line, matched against path and name; # is a comment."""
 NEVER_INCLUDED = frozenset(
@@ -238,12 +243,16 @@ def _digest(
 ) -> File:
     descriptor = open_regular(path, source)
     try:
-        digester = FileDigester(path, stamp.size)
         buffer = memoryview(bytearray(min(PIECE_SIZE, stamp.size + 1)))
-        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+        with (
+            os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file,
+            _start_hash(stamp.size) as whole,
+        ):
+            digester = FileDigester(path, stamp.size, whole=whole)
             while count := file.readinto(buffer):
                 stop.check()
                 digester.update(buffer[:count])
+                whole.settle()
                 progress.advance(count)
         is_same = FileStamp.of(os.fstat(descriptor)) == stamp
     except OSError as error:
@@ -259,6 +268,45 @@ def _digest(
             path=path,
         )
     return digester.finish()
+
+
+class _FileHash:
+    """The sha256 of a file; with a pool, computed in it while the caller goes on."""
+
+    def __init__(self, pool: ThreadPoolExecutor | None) -> None:
+        self._pool = pool
+        self._hash = hashlib.sha256()
+        self._running: Future[None] | None = None
+
+    def update(self, view: memoryview, /) -> None:
+        """Take the next bytes, which may not change before `settle`."""
+        if self._pool is None:
+            self._hash.update(view)
+        else:
+            self._running = self._pool.submit(self._hash.update, view)
+
+    def settle(self) -> None:
+        """Wait until the bytes were taken."""
+        if self._running is not None:
+            self._running.result()
+
+    def hexdigest(self) -> str:
+        """Return the digest of what was taken."""
+        return self._hash.hexdigest()
+
+    def copy(self) -> Hash:
+        """Return another one that has taken the same."""
+        return self._hash.copy()
+
+
+@contextmanager
+def _start_hash(size: int) -> Generator[_FileHash]:
+    """Start the hash of a file of `size` bytes, beside that of its tensors where that pays."""
+    if size < LEAST_BESIDE:
+        yield _FileHash(None)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
+        yield _FileHash(pool)
 
 
 def _walk(

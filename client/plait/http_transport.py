@@ -39,6 +39,7 @@ from plait.errors import (
 )
 from plait.http_connections import ConnectionLost, Connections, Content, Exchange, Timeouts
 from plait.model import canonical
+from plait.model.byte_range import find_range, write_range
 from plait.transport import PIECE_SIZE, Body, Query
 from plait.wire import REQUEST_ID_HEADER, SignedRequest
 
@@ -192,7 +193,9 @@ class HttpTransport:
     def receive(self, request: SignedRequest, start: int, stop: int) -> Iterator[memoryview]:
         """Yield a range of an object; see `Transport.receive`."""
         url = self._absolute(request.url)
-        sent = {**_common_headers(), **request.headers, "Range": f"bytes={start}-{stop - 1}"}
+        signed = {name.lower(): value for name, value in request.headers.items()}
+        begin, end = _find_signed(signed.get("range"), start, stop)
+        sent = {**_common_headers(), **signed, "range": write_range(begin, end)}
 
         def attempt() -> Exchange:
             exchange = self._connections.begin(request.method, url, headers=sent)
@@ -202,8 +205,8 @@ class HttpTransport:
 
         exchange = self._repeat(attempt, url, repeatable=True)
         try:
-            _verify_range(exchange, start, stop)
-            yield from _read_pieces(exchange, stop - start)
+            _verify_range(exchange, begin, end)
+            yield from _read_pieces(exchange, stop - begin, skipped=start - begin)
         except ConnectionLost as error:
             raise _unreachable(url, error) from error
         finally:
@@ -339,6 +342,16 @@ def _read_store_error(status: int, code: str, body: bytes, where: str) -> PlaitE
     return Unavailable("unavailable", f"{where} answered with status {status}{named}.")
 
 
+def _find_signed(header: str | None, start: int, stop: int) -> tuple[int, int]:
+    """Return the range to ask for: the one that is signed, or exactly what is wanted."""
+    begin, end = (start, stop) if header is None else find_range(header) or (0, 0)
+    if not begin <= start <= stop <= end:
+        raise Unavailable(
+            "registry-misbehaved", "The registry signed another range than the file's: try again."
+        )
+    return begin, end
+
+
 def _verify_range(exchange: Exchange, start: int, stop: int) -> None:
     response = exchange.response
     expected = f"bytes {start}-{stop - 1}/"
@@ -352,7 +365,8 @@ def _verify_range(exchange: Exchange, start: int, stop: int) -> None:
         )
 
 
-def _read_pieces(exchange: Exchange, size: int) -> Iterator[memoryview]:
+def _read_pieces(exchange: Exchange, size: int, *, skipped: int) -> Iterator[memoryview]:
+    """Yield the first `size` bytes of an answer but for the first `skipped` ones."""
     buffer = memoryview(bytearray(min(PIECE_SIZE, size)))
     left = size
     while left:
@@ -360,7 +374,10 @@ def _read_pieces(exchange: Exchange, size: int) -> Iterator[memoryview]:
         if not count:
             raise ConnectionResetError(f"The connection was lost {left} bytes before the end.")
         left -= count
-        yield buffer[:count]
+        unwanted = min(skipped, count)
+        skipped -= unwanted
+        if unwanted < count:
+            yield buffer[unwanted:count]
 
 
 def _unreachable(url: str, error: Exception) -> Unavailable:

@@ -74,6 +74,8 @@ class Transport(Protocol):
     def receive(self, request: SignedRequest, start: int, stop: int) -> Iterator[memoryview]:
         """Yield the bytes of the object from `start` up to `stop`.
 
+        A request that is signed for one range is sent with that, and yields what is asked of it.
+
         Each piece is overwritten by the next one. A connection that is lost in the middle is not
         taken up again here, since only the caller knows what it has done with the bytes.
 

@@ -213,7 +213,7 @@ class DownloadRequest:
 class Extent:
     """A range of an object that is a part of a file; a file is its extents in order."""
 
-    object: int = about("Index into `objects`.")
+    object: int = about("Index into `objects`, of the request that allows this range.")
     offset: int = about("First byte inside the object.")
     size: int = about("Bytes.")
 
@@ -241,7 +241,10 @@ class Downloads:
     """Where the bytes of files are, as signed reads."""
 
     files: list[FileSource] = about("In the order of the request.")
-    objects: list[SignedRequest] = about("Each allows ranges of one object.")
+    objects: list[SignedRequest] = about(
+        "Each allows any range of one object; where it has a header `range`, that one only: the "
+        "object then holds more than the caller may read, and no other range is answered."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Users, namespaces, tokens, protected refs, the audit log; private repositories and their salts.
+"""Users, namespaces, tokens, protected refs, the audit log; private repositories and their own.
 
 Namespaces that hold repositories become organisations without members, which the administrator
 looks after. Their repositories stay what they were: readable for whoever has a token.
@@ -107,6 +107,8 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_repository_files_file_sha256"), "repository_files", ["file_sha256"], unique=False
     )
+    op.add_column("objects", sa.Column("home_id", sa.BigInteger(), nullable=True))
+    op.create_index(op.f("ix_objects_home_id"), "objects", ["home_id"], unique=False)
     _extend_repositories()
 
 
@@ -133,6 +135,9 @@ def downgrade() -> None:
     with op.batch_alter_table("repositories") as batch:
         batch.drop_column("salt")
         batch.drop_column("private")
+    op.drop_index(op.f("ix_objects_home_id"), table_name="objects")
+    with op.batch_alter_table("objects") as batch:
+        batch.drop_column("home_id")
     op.drop_index(op.f("ix_repository_files_file_sha256"), table_name="repository_files")
     op.drop_table("audit_log")
     op.drop_table("protections")

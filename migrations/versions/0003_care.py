@@ -1,6 +1,7 @@
 """Garbage collection, retention, holds of backups, versions of repositories.
 
-The new indexes are for deletions: a row that goes must find those that refer to it.
+The new indexes are for deletions: a row that goes must find those that refer to it. That of pushes
+is for counting the open ones of a repository.
 
 Revision: 0003
 Follows: 0002
@@ -39,6 +40,9 @@ def upgrade() -> None:
     op.add_column("repository_commits", sa.Column("added_at", TEXT, nullable=True))
     for table, column in INDEXES:
         op.create_index(op.f(f"ix_{table}_{column}"), table, [column], unique=False)
+    op.create_index(
+        op.f("ix_pushes_repository_id_state"), "pushes", ["repository_id", "state"], unique=False
+    )
     op.create_table(
         "repository_versions",
         sa.Column("key", TEXT, nullable=False),
@@ -93,6 +97,7 @@ def downgrade() -> None:
     op.drop_table("condemned_objects")
     op.drop_table("garbage_marks")
     op.drop_table("repository_versions")
+    op.drop_index(op.f("ix_pushes_repository_id_state"), table_name="pushes")
     for table, column in reversed(INDEXES):
         op.drop_index(op.f(f"ix_{table}_{column}"), table_name=table)
     op.drop_column("repository_commits", "added_at")

@@ -98,6 +98,7 @@ def _create_deliveries() -> None:
         sa.PrimaryKeyConstraint("webhook_id", "event_id", name=op.f("pk_deliveries")),
     )
     op.create_index(op.f("ix_deliveries_event_id"), "deliveries", ["event_id"], unique=False)
+    op.create_index(op.f("ix_deliveries_held_until"), "deliveries", ["held_until"], unique=False)
     op.create_index(
         op.f("ix_deliveries_webhook_id_state_event_id"),
         "deliveries",

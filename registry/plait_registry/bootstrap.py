@@ -57,6 +57,7 @@ from plait_registry.services.repositories import (
     ListRepositories,
     UpdateRepository,
 )
+from plait_registry.services.stores import Stores
 from plait_registry.settings import Settings, find_shared_metrics
 
 
@@ -167,16 +168,16 @@ def _open_copier(settings: Settings, folder: DataFolder, database: SqlDatabase) 
 
 def _build_care(settings: Settings, folder: DataFolder, database: SqlDatabase) -> Care:
     store = open_store(settings, folder, serves=False)
-    objects, clock = store.objects, SystemClock()
+    stores, clock = store.kept, SystemClock()
     copier = _open_copier(settings, folder, database)
     journal = JournalRefs(database, store.journal, clock)
-    back_up = BackUp(database, objects, clock, copier)
-    restore = Restore(database, objects, copier, store.intake)
+    back_up = BackUp(database, stores, clock, copier)
+    restore = Restore(database, stores, copier, store.intake)
     return Care(
-        collect_garbage=CollectGarbage(database, objects, store.transfers, clock),
-        check_store=CheckStore(database, objects, clock),
-        repair_store=RepairStore(database, objects, clock),
-        rebuild=Rebuild(database, objects, store.transfers, store.journal, clock),
+        collect_garbage=CollectGarbage(database, stores, store.transfers, clock),
+        check_store=CheckStore(database, stores, clock),
+        repair_store=RepairStore(database, stores, clock),
+        rebuild=Rebuild(database, stores, store.transfers, store.journal, clock),
         read_usage=ReadUsage(database),
         journal_refs=journal,
         prune_journal=lambda grace: journal.prune(shift(clock.now(), -grace)),
@@ -187,9 +188,9 @@ def _build_care(settings: Settings, folder: DataFolder, database: SqlDatabase) -
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Both ports over one object store."""
+    """All ports over one object store."""
 
-    objects: ObjectStore
+    kept: Stores
     transfers: Transfers
     gateway: FolderTransfers | NoGateway
     """What answers signed requests to the registry itself."""
@@ -210,14 +211,17 @@ def open_store(settings: Settings, folder: DataFolder, *, serves: bool = True) -
     if settings.object_store is not None:
         return _open_s3(settings.object_store, settings.signed_url_seconds)
     objects = FolderObjects(folder.root)
+    documents = FolderObjects(folder.root / "documents")
     journal = FolderObjects(folder.root / "journal")
     journal.make()
-    objects.make()
-    if serves:
-        objects.prepare()
+    for store in (objects, documents):
+        store.make()
+        if serves:
+            store.prepare()
     signer = UrlSigner(folder.signing_key(), lifetime=settings.signed_url_seconds)
     transfers = FolderTransfers(objects, signer)
-    return Store(objects, transfers, transfers, journal, FolderIntake(objects))
+    kept = Stores(objects, documents)
+    return Store(kept, transfers, transfers, journal, FolderIntake(objects))
 
 
 def _open_s3(location: S3Location, seconds: int) -> Store:
@@ -233,9 +237,12 @@ def _open_s3(location: S3Location, seconds: int) -> Store:
     report(location, features)
     objects = S3Objects(bucket, features, impatient=impatient)
     transfers = S3Transfers(bucket, objects, features, seconds=seconds)
-    aside = bucket.beside("journal/")
-    journal = S3Objects(aside, features, impatient=aside.with_patience(IMPATIENT))
-    return Store(objects, transfers, NoGateway(), journal, intake=None)
+    documents, journal = (
+        S3Objects(aside, features, impatient=aside.with_patience(IMPATIENT))
+        for aside in map(bucket.beside, ("documents/", "journal/"))
+    )
+    kept = Stores(objects, documents)
+    return Store(kept, transfers, NoGateway(), journal, intake=None)
 
 
 def build_events(settings: Settings, database: Database) -> EventServices:
@@ -258,7 +265,7 @@ def build_registry(settings: Settings, folder: DataFolder) -> Registry:
     database.migrate()
     folder.ensure_token()
     store = open_store(settings, folder)
-    objects, transfers = store.objects, store.transfers
+    objects, transfers = store.kept.objects, store.transfers
     clock = SystemClock()
     meter = PrometheusMeter(find_shared_metrics())
     database.on_retry = meter.transaction_retried
@@ -281,7 +288,7 @@ def build_registry(settings: Settings, folder: DataFolder) -> Registry:
         diff=DiffVersions(database, objects),
         files=ReadFiles(database, transfers),
         add_note=AddNote(database, clock),
-        push=Push(database, objects, transfers, clock),
+        push=Push(database, store.kept, transfers, clock),
         usage=ReadUsage(database),
         journal_refs=JournalRefs(database, store.journal, clock),
         objects=store.gateway,

@@ -75,8 +75,8 @@ class EventSettings:
     """Whether `serve` delivers, too; else `plait-registry worker` does."""
     allow_private: bool = False
     """Webhooks may lead to private addresses, and without TLS."""
-    threads: int = 1
-    """Deliveries that one process sends at a time."""
+    threads: int = 4
+    """Deliveries that one process sends at a time, each of another namespace."""
     attempts: int = 8
     """Of a delivery, before it is given up."""
     keep_days: int = 30

@@ -14,11 +14,11 @@ FULL = Depth(1.0)
 
 
 def check(world: World, depth: Depth = FULL) -> list[Finding]:
-    return list(CheckStore(world.data, world.store, world.clock)(depth))
+    return list(CheckStore(world.data, world.stores, world.clock)(depth))
 
 
 def repair(world: World) -> RepairReport:
-    return RepairStore(world.data, world.store, world.clock)(check(world))
+    return RepairStore(world.data, world.stores, world.clock)(check(world))
 
 
 def weights_object(world: World, version: Version) -> ObjectId:
@@ -89,20 +89,35 @@ def test_lost_document_is_written_anew(world: World, version: Version, which: st
     assert row.document is not None
     manifest = ObjectId(version.commit["manifest"])
     item = {"commit": ObjectId(version.id), "manifest": manifest, "extents": row.document}[which]
-    body = world.store.get(item)
-    world.store.delete(item)
+    body = world.documents.get(item)
+    world.documents.delete(item)
     (finding,) = check(world, Depth())
     assert finding.kind is FindingKind.DOCUMENT_MISSING
     assert repair(world).documents == 1
-    assert world.store.get(item) == body
-    world.store.objects[item] = b"{}"
+    assert world.documents.get(item) == body
+    world.documents.objects[item] = b"{}"
     assert [it.kind for it in check(world)] == [FindingKind.DOCUMENT_CORRUPT]
     repair(world)
-    assert world.store.get(item) == body
+    assert world.documents.get(item) == body
+    assert item not in world.store.objects
 
 
-def test_stray_object_is_garbage_and_no_damage(world: World) -> None:
-    world.store.put(hash_bytes(b"stray"), b"stray")
+def test_documents_of_the_version_before_count_where_they_lie(
+    world: World, version: Version
+) -> None:
+    world.move_documents_to_objects()
+    assert check(world) == []
+    item = ObjectId(version.id)
+    world.store.objects[item] = b"{}"
+    assert [it.kind for it in check(world)] == [FindingKind.DOCUMENT_CORRUPT]
+    assert repair(world).documents == 1
+    assert list(world.documents.objects) == [item]
+    assert check(world) == []
+
+
+@pytest.mark.parametrize("place", ["store", "documents"])
+def test_stray_object_is_garbage_and_no_damage(world: World, place: str) -> None:
+    getattr(world, place).put(hash_bytes(b"stray"), b"stray")
     (finding,) = check(world)
     assert finding.kind is FindingKind.STRAY_OBJECT
     assert not finding.is_damage

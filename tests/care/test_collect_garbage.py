@@ -9,6 +9,7 @@ from plait.errors import Conflict, NotFound, Unavailable
 from plait.model.address import RepositoryName
 from plait.model.ids import ObjectId, hash_bytes
 from plait_registry.adapters.memory.database import MemoryDatabase
+from plait_registry.adapters.memory_objects import MemoryObjects
 from plait_registry.domain.access import SYSTEM
 from plait_registry.services.repositories import DeleteRepository
 from reference.memory_registry import NAME, WEIGHTS, Version, make_version
@@ -189,23 +190,55 @@ def test_held_objects_stay_until_the_hold_ends(world: World) -> None:
     assert not world.stored()
 
 
-def test_unknown_object_of_the_store_goes_after_its_grace(world: World) -> None:
+@pytest.mark.parametrize("place", ["store", "documents"])
+def test_unknown_object_of_the_store_goes_after_its_grace(world: World, place: str) -> None:
     stray = hash_bytes(b"stray")
-    world.store.put(stray, b"stray")
+    getattr(world, place).put(stray, b"stray")
     assert world.collect(grace=WEEK).waiting_objects == 1
     world.clock.move(WEEK)
     assert world.collect(grace=WEEK).object_bytes == len(b"stray")
     assert not world.stored()
 
 
-def test_run_over_an_empty_database_refuses_to_empty_the_store(world: World) -> None:
+@pytest.mark.parametrize("place", ["store", "documents"])
+def test_run_over_an_empty_database_refuses_to_empty_the_store(world: World, place: str) -> None:
     world.publish(make_version("kept"))
-    collector = World(store=world.store).collector
+    kept: dict[str, MemoryObjects] = {place: getattr(world, place)}
+    collector = World(store=kept.get("store"), documents=kept.get("documents")).collector
     collector._database = MemoryDatabase()
     with pytest.raises(Conflict) as caught:
         collector(grace=NOTHING, sweep=True)
     assert caught.value.kind == "database-empty"
     assert world.stored()
+
+
+def test_documents_of_the_version_before_go_with_their_commit(world: World) -> None:
+    kept = make_version("kept")
+    world.publish(kept)
+    world.publish(make_version("dropped"), branch="dev")
+    world.move_documents_to_objects()
+    # Pushed again, its documents lie in both places.
+    world.publish(make_version("dropped"), branch="again")
+    world.collect()
+    world.verify_version(kept)
+    world.delete_branch("dev")
+    world.delete_branch("again")
+    world.collect()
+    world.verify_version(kept)
+    assert world.stored() == world.needed()
+
+
+def test_deletion_that_was_cut_off_is_finished_in_both_stores(world: World) -> None:
+    world.publish(make_version("kept"))
+    stray = hash_bytes(b"stray")
+    for store in world.stores.all:
+        store.put(stray, b"stray")
+    world.data.transact(lambda records: records.condemned.put([stray], world.clock.now()))
+    world.clock.move(timedelta(hours=1))
+    world.collect(grace=WEEK)
+    assert stray not in world.stored()
+    with world.data.read() as records:
+        assert not records.condemned.list()
 
 
 def test_untagged_weights_expire_and_come_back_with_a_push(world: World) -> None:

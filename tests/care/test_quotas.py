@@ -3,12 +3,13 @@
 import pytest
 
 from care.worlds import World
+from plait import wire
 from plait.errors import NotFound, TooLarge
 from plait.model.address import RepositoryName
-from plait_registry.domain.access import SYSTEM
+from plait_registry.domain.access import SYSTEM, Access, Caller, Role, Scope
 from plait_registry.domain.usage import Usage
 from plait_registry.services.quotas import ReadUsage
-from reference.memory_registry import Version, make_version
+from reference.memory_registry import NAME, Version, make_version
 
 OTHER = RepositoryName("Team", "other")
 
@@ -80,3 +81,35 @@ def test_push_of_what_the_namespace_holds_needs_no_room(world: World) -> None:
 def test_usage_of_an_unknown_namespace_is_not_found(world: World) -> None:
     with pytest.raises(NotFound):
         ReadUsage(world.data)(SYSTEM, "nobody")
+
+
+def begin_narrowly(world: World, version: Version, *reached: RepositoryName) -> wire.PushPlan:
+    """Begin a push to the first of these repositories, by a token for no others."""
+    scopes = tuple(Scope(name.key, Access.WRITE) for name in reached)
+    caller = Caller("ci", roles={"team": Role.WRITER}, scopes=scopes)
+    ref = wire.PushRef("branch", "ci", None, version.id)
+    staged = wire.StagedCommits([version.commit], [version.manifest])
+    return world.service.begin(caller, reached[0], wire.NewPush(ref, staged))
+
+
+def test_token_for_one_repository_learns_nothing_of_what_others_hold(world: World) -> None:
+    world.make_repository(OTHER)
+    held, absent = make_version("held"), make_version("gone")
+    assert size_of(held) == size_of(absent)
+    world.publish(held, name=OTHER)
+    set_quota(world, size_of(held))
+    told = []
+    for version in (held, absent):
+        with pytest.raises(TooLarge) as caught:
+            begin_narrowly(world, version, NAME)
+        told.append((caught.value.message, dict(caught.value.details)))
+    assert told[0] == told[1]
+    assert told[0][1] == {"limit": size_of(held)}
+    assert begin_narrowly(world, held, NAME, OTHER).files == []
+
+
+def test_token_for_one_repository_needs_no_room_for_what_that_one_holds(world: World) -> None:
+    version = make_version("held")
+    world.publish(version)
+    set_quota(world, size_of(version))
+    assert begin_narrowly(world, version, NAME).files == []

@@ -31,8 +31,8 @@ def write_journal(world: World, journal: MemoryObjects) -> int:
 
 def rebuild(world: World, journal: MemoryObjects) -> tuple[World, RebuildReport]:
     """Return a registry with a new database over the old store."""
-    fresh = World(store=world.store, empty=True)
-    report = Rebuild(fresh.data, fresh.store, fresh.transfers, journal, fresh.clock)()
+    fresh = World(store=world.store, documents=world.documents, empty=True)
+    report = Rebuild(fresh.data, fresh.stores, fresh.transfers, journal, fresh.clock)()
     return fresh, report
 
 
@@ -56,7 +56,7 @@ def test_rebuilt_registry_has_the_same_refs_and_bytes(journal: MemoryObjects) ->
     for version in (first, second, merged):
         fresh.verify_version(version)
     fresh.verify_version(first, OTHER)
-    check = CheckStore(fresh.data, fresh.store, fresh.clock)
+    check = CheckStore(fresh.data, fresh.stores, fresh.clock)
     assert [it for it in check(Depth(1.0)) if it.is_damage] == []
     fresh.publish(make_version("next", merged.id))
     assert fresh.collect().commits == 0
@@ -101,7 +101,7 @@ def test_repository_of_which_something_is_missing_is_reported(journal: MemoryObj
     world.publish(lost)
     world.publish(kept, name=OTHER)
     write_journal(world, journal)
-    world.store.delete(ObjectId(lost.commit["manifest"]))
+    world.documents.delete(ObjectId(lost.commit["manifest"]))
     fresh, report = rebuild(world, journal)
     assert report.repositories == 1
     (reason,) = report.failed
@@ -129,8 +129,21 @@ def test_forged_document_of_extents_does_not_stand(journal: MemoryObjects) -> No
     fresh.verify_version(version)
 
 
+def test_documents_of_the_version_before_are_found_among_the_objects(
+    journal: MemoryObjects,
+) -> None:
+    world = World()
+    version = make_version("first", tensors=BIG)
+    world.publish(version)
+    write_journal(world, journal)
+    world.move_documents_to_objects()
+    fresh, report = rebuild(world, journal)
+    assert report.failed == []
+    fresh.verify_version(version)
+
+
 def test_rebuild_of_a_database_in_use_is_refused(journal: MemoryObjects) -> None:
     world = World()
     with pytest.raises(Conflict) as caught:
-        Rebuild(world.data, world.store, world.transfers, journal, world.clock)()
+        Rebuild(world.data, world.stores, world.transfers, journal, world.clock)()
     assert caught.value.kind == "database-not-empty"

@@ -13,7 +13,7 @@ from plait_registry.adapters.memory.database import MemoryDatabase
 from plait_registry.adapters.memory_objects import MemoryObjects, MemoryTransfers
 from plait_registry.domain.access import SYSTEM
 from plait_registry.domain.moments import shift
-from plait_registry.domain.ports import Database, ObjectStore
+from plait_registry.domain.ports import Database
 from plait_registry.services.collect_garbage import CollectGarbage
 from plait_registry.services.files import ReadFiles
 from plait_registry.services.garbage_report import GarbageReport
@@ -21,6 +21,7 @@ from plait_registry.services.history import ReadHistory
 from plait_registry.services.push import Push
 from plait_registry.services.refs import CreateRef, DeleteRef, ListRefs
 from plait_registry.services.repositories import CreateRepository
+from plait_registry.services.stores import Stores
 from reference.memory_registry import NAME, MemoryRegistry, Version
 
 NOTHING = timedelta(0)
@@ -48,17 +49,20 @@ class World(MemoryRegistry):
         self,
         database: Database | None = None,
         *,
-        stepped: tuple[Database, ObjectStore] | None = None,
+        stepped: tuple[Database, Stores] | None = None,
         store: MemoryObjects | None = None,
+        documents: MemoryObjects | None = None,
         empty: bool = False,
     ) -> None:
         self.clock = MovingClock()
         self.data: Database = MemoryDatabase() if database is None else database
         self.store = MemoryObjects() if store is None else store
+        self.documents = MemoryObjects() if documents is None else documents
+        self.stores = Stores(self.store, self.documents)
         self.transfers = MemoryTransfers(self.store)
-        seen_database, seen_store = stepped or (self.data, self.store)
-        self.service = Push(seen_database, seen_store, self.transfers, self.clock)
-        self.collector = CollectGarbage(seen_database, seen_store, self.transfers, self.clock)
+        seen_database, seen_stores = stepped or (self.data, self.stores)
+        self.service = Push(seen_database, seen_stores, self.transfers, self.clock)
+        self.collector = CollectGarbage(seen_database, seen_stores, self.transfers, self.clock)
         if not empty:
             self.make_repository(NAME)
 
@@ -110,25 +114,30 @@ class World(MemoryRegistry):
     def read_file(self, file: ObjectId, name: RepositoryName = NAME) -> bytes:
         """Return the bytes of a file as a client gets them."""
         plan = ReadFiles(self.data, self.transfers).downloads(SYSTEM, name, [file])
-        ((_, extents),) = plan.files
+        ((_, parts),) = plan.files
         return b"".join(
-            self.store.get(extent.object)[extent.offset :][: extent.size] for extent in extents
+            self.store.get(extent.object)[extent.offset :][: extent.size] for _, extent in parts
         )
 
     def verify_version(self, version: Version, name: RepositoryName = NAME) -> None:
         """Check that every byte of a version can be read."""
         row = ReadHistory(self.data).resolve(SYSTEM, name, version.id)
         assert row.id == version.id
-        assert self.store.stat(ObjectId(row.id)) is not None
-        assert self.store.stat(ObjectId(row.manifest)) is not None
+        assert self.stores.stat(ObjectId(row.id), is_document=True) is not None
+        assert self.stores.stat(ObjectId(row.manifest), is_document=True) is not None
         for file, data in version.contents.items():
             assert self.read_file(file, name) == data
 
+    def move_documents_to_objects(self) -> None:
+        """Put documents where programs of the version before kept them."""
+        self.store.objects.update(self.documents.objects)
+        self.documents.objects.clear()
+
     def stored(self) -> Collection[ObjectId]:
-        """Return all objects of the store."""
-        return frozenset(self.store.objects)
+        """Return all objects and documents of the stores."""
+        return frozenset({*self.store.objects, *self.documents.objects})
 
     def needed(self) -> Collection[ObjectId]:
-        """Return those objects of the store that a row needs."""
+        """Return those of them that a row needs."""
         with self.data.read() as records:
             return records.remains.find_needed(self.stored())

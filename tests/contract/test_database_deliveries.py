@@ -41,11 +41,12 @@ def insert_webhook(
     repository: RepositoryId | None = None,
     *kinds: EventKind,
     active: bool = True,
+    namespace: str = "team",
 ) -> WebhookRecord:
     webhook = WebhookRecord(
         id=WebhookId(key),
-        target="team",
-        namespace="team",
+        target=namespace,
+        namespace=namespace,
         repository=repository,
         url="https://ci.example.org/hook",
         secret="the secret",
@@ -213,8 +214,40 @@ def test_only_the_oldest_pending_delivery_of_a_webhook_is_due(
 def test_webhook_that_waits_does_not_hold_up_others(database: Database, pending: EventId) -> None:
     insert_webhook(database, "other")
     second = append(database)
-    claim(database, pending)
+    row = claim(database, pending)
+    with database.write() as records:
+        records.deliveries.finish(replace(row, attempts=1, due_at=LATER), "me")
     assert find_due(database) == (WebhookId("other"), second)
+
+
+def test_namespace_is_sent_one_event_at_a_time_and_others_are_sent_theirs(
+    database: Database, pending: EventId
+) -> None:
+    insert_webhook(database, "other")
+    append(database)
+    claim(database, pending)
+    assert find_due(database) is None
+    insert_repository(database, RepositoryName("lab", "sql"))
+    insert_webhook(database, "lab", namespace="lab")
+    third = append(database, RepositoryName("lab", "sql"))
+    assert find_due(database) == (WebhookId("lab"), third)
+    # Whoever held it died.
+    assert find_due(database, LATER) == (HOOK, pending)
+
+
+def test_webhooks_that_failed_come_after_those_that_did_not(
+    database: Database, pending: EventId
+) -> None:
+    insert_repository(database, RepositoryName("lab", "sql"))
+    insert_webhook(database, "lab", namespace="lab")
+    second = append(database, RepositoryName("lab", "sql"))
+    assert find_due(database) == (HOOK, pending)
+    with database.write() as records:
+        records.webhooks.count_failures(HOOK, 1)
+    assert find_due(database) == (WebhookId("lab"), second)
+    with database.write() as records:
+        records.webhooks.count_failures(WebhookId("lab"), 7)
+    assert find_due(database) == (HOOK, pending)
 
 
 def test_inactive_webhook_is_sent_nothing_until_it_is_active_again(

@@ -91,6 +91,38 @@ def test_objects_are_known_once_they_are_inserted(
         assert records.files.find_objects([]) == frozenset()
 
 
+def test_object_is_the_own_one_of_the_repository_it_was_uploaded_to(
+    database: Database, repository: RepositoryId
+) -> None:
+    other = make_repository(database, "team/other")
+    asked = [digest("ours"), digest("theirs"), digest("nobody's"), digest("absent")]
+    with database.write() as records:
+        objects = [
+            ObjectRow(digest("ours"), 10, home=repository),
+            ObjectRow(digest("theirs"), 10, home=other),
+            ObjectRow(digest("nobody's"), 10),
+        ]
+        records.files.insert(repository, [], objects)
+        # Whoever comes later does not take an object over.
+        records.files.insert(other, [], [ObjectRow(digest("ours"), 10, home=other)])
+        assert records.files.find_own(repository, asked) == {digest("ours")}
+        assert records.files.find_own(other, asked) == {digest("theirs")}
+        assert records.files.find_own(other, []) == frozenset()
+
+
+def test_deleted_repository_leaves_its_objects_to_nobody(database: Database) -> None:
+    first = make_repository(database, "team/first")
+    with database.write() as records:
+        records.files.insert(first, [], [ObjectRow(digest("ours"), 10, home=first)])
+        records.repositories.delete(first)
+        assert records.files.find_objects([digest("ours")]) == {digest("ours")}
+    # SQLite gives the id of the row that was last to the next one.
+    second = make_repository(database, "team/second")
+    with database.read() as records:
+        assert records.files.find_own(first, [digest("ours")]) == frozenset()
+        assert records.files.find_own(second, [digest("ours")]) == frozenset()
+
+
 def test_linked_file_is_held_by_both_repositories(
     database: Database, repository: RepositoryId, joined: FileRow
 ) -> None:

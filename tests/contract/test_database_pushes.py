@@ -162,6 +162,19 @@ def test_forgotten_upload_can_be_announced_anew(
     assert list(found) == [rows[1], again]
 
 
+def test_object_that_is_forgotten_for_one_file_stays_announced_for_others(
+    database: Database, repository: RepositoryId
+) -> None:
+    mine = upload_row(repository, "a")
+    same = replace(upload_row(repository, "b"), object=mine.object)
+    with database.write() as records:
+        records.pushes.insert_uploads([mine, same])
+        records.pushes.forget_uploads(repository, [mine.object], mine.file)
+        assert list(records.pushes.find_uploads(repository, [mine.file, same.file])) == [same]
+        records.pushes.forget_uploads(repository, [mine.object])
+        assert list(records.pushes.find_uploads(repository, [mine.file, same.file])) == []
+
+
 def test_completed_push_keeps_its_answer_and_nothing_else(
     database: Database, push: PushRow
 ) -> None:

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,35 @@ def test_signed_read_allows_any_range(store: StoreUnderTest, begin: int, end: in
     assert store.send(request, b"", {}) == (200, SMALL)
     header = {"range": f"bytes={begin}-{end - 1}"}
     assert store.send(request, b"", header) == (206, SMALL[begin:end])
+
+
+@pytest.mark.parametrize("span", [(0, 1), (100, 2_000), (2_999, 3_000)])
+def test_read_signed_for_a_range_yields_exactly_that(
+    store: StoreUnderTest, span: tuple[int, int]
+) -> None:
+    begin, end = span
+    request = store.transfers.sign_read(store.upload(SMALL), span)
+    assert request.headers == {"range": f"bytes={begin}-{end - 1}"}
+    assert store.send(request, b"", {}) == (206, SMALL[begin:end])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"range": "bytes=0-2999"},
+        {"range": "bytes=0-99"},
+        {"range": "bytes=-10"},
+        {"range": "bytes=100-199,0-9"},
+        {"range": "bytes=100-199", "if-range": '"other"'},
+    ],
+)
+def test_read_signed_for_a_range_never_yields_another(
+    store: StoreUnderTest, headers: dict[str, str]
+) -> None:
+    request = store.transfers.sign_read(store.upload(SMALL), (100, 200))
+    status, body = store.send(replace(request, headers=headers), b"", {})
+    assert status == 403 or body == SMALL[100:200]
 
 
 def test_signed_read_of_an_absent_object_finds_nothing(store: StoreUnderTest) -> None:

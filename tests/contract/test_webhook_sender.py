@@ -1,6 +1,7 @@
 """The sender against real receivers on this machine, the ill-behaved above all."""
 
 import socket
+import threading
 import time
 from typing import Any
 
@@ -130,6 +131,23 @@ def test_only_the_addresses_that_were_checked_are_connected_to(
     assert send("https://two.example.org/", allow_private=False).status is None
     assert asked == ["two.example.org"]
     assert connected == [("1.1.1.1", 443)]
+
+
+def test_name_that_takes_for_ever_to_resolve_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def resolve(*_args: object, **_options: object) -> list[Any]:
+        released.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    begun = time.monotonic()
+    try:
+        attempt = send("https://slow.example.org/", allow_private=False, longest_s=0.2)
+    finally:
+        released.set()
+    assert time.monotonic() - begun < 5
+    assert attempt == Attempt(None, "There was no answer within 0.2 seconds.")
 
 
 def test_name_without_an_address_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

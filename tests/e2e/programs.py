@@ -138,10 +138,11 @@ class Registry:
         return self._log.read_text("utf-8", errors="replace") if self._log.exists() else ""
 
     def objects(self) -> dict[str, int]:
-        """Return the stored objects with their sizes, as the disk has them."""
+        """Return the stored objects and documents with their sizes, as the disk has them."""
         return {
             path.name: path.stat().st_size
-            for path in (self.data / "objects" / "sha256").rglob("*")
+            for folder in ("objects", "documents/objects")
+            for path in (self.data / folder / "sha256").rglob("*")
             if path.is_file()
         }
 

@@ -12,6 +12,7 @@ from e2e.conftest import MakeClient, MakeRegistry
 from e2e.crash import SLACK
 from e2e.made_adapters import (
     MIB,
+    WEIGHTS,
     MadeTensor,
     embedding,
     lora_tensors,
@@ -107,6 +108,9 @@ def test_embedding_is_shared_between_repositories_branches_and_files(place: Plac
     place.client.cache = place.client.home / "another-cache"
     path = Path(place.client.run("pull", "team/other").strip())
     assert digest_tree(path) == digest_tree(other)
+    part = other.with_name("part")
+    place.client.run("pull", "team/other", part, "--only", large.name)
+    assert (part / WEIGHTS).read_bytes().endswith(large.data)
 
 
 def test_one_tensor_of_eight_that_changed_is_sent_alone(place: Place) -> None:

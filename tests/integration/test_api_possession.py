@@ -14,10 +14,13 @@ import httpx
 import pytest
 
 from plait import wire
+from plait.model import canonical
 from plait.model.ids import ObjectId, hash_bytes
+from plait_registry.domain.dedup import SALT_SIZE
 from reference.memory_registry import WEIGHTS, Version, make_version
 from served.accounts import API, People, kind_of, peopled, succeed
 from served.pushing import announce, begin_push, complete, download, push_version, upload
+from served.stores import checksum_headers
 
 _numbers = itertools.count()
 
@@ -156,6 +159,35 @@ def test_private_object_is_not_named_in_a_push_of_somebody_else(case: Case) -> N
         done = complete(side.stranger, side.url, plan)
         told.append((parts, done.status_code, kind_of(done)))
     assert told[0] == told[1] == ([1, 1], 404, "object-not-found")
+
+
+@pytest.mark.parametrize("document", ["commit", "manifest"])
+@pytest.mark.parametrize("sends", [False, True], ids=["announced", "sent"])
+def test_commit_or_manifest_whose_bytes_one_has_is_answered_as_if_it_were_absent(
+    case: Case, document: str, *, sends: bool
+) -> None:
+    # A file that ends as the document would if its last bytes were the salt; it sorts first.
+    body = canonical.dumps(getattr(case.secret, document))
+    claim = make_version("claim", more={"a-claim.json": body[:-SALT_SIZE]})
+    file = hash_bytes(body[:-SALT_SIZE])
+    told = []
+    for side in case.sides:
+        plan = begin_push(side.stranger, side.url, claim)
+        item = wire.NewObject(file, [(0, len(body) - SALT_SIZE)], hash_bytes(body), len(body))
+        url = f"{side.url}/pushes/{plan.push}/uploads"
+        answer = side.stranger.post(url, json=wire.encode(wire.UploadRequest([item])))
+        (announced,) = wire.decode(wire.Uploads, succeed(answer)).uploads
+        (part,) = announced.parts
+        assert part.request is not None
+        sent = None
+        if sends:
+            headers = {**checksum_headers(body), **part.request.headers}
+            target = side.stranger.base_url.join(part.request.url)
+            sent = httpx.put(target, content=body, headers=headers, timeout=30).status_code
+        done = complete(side.stranger, side.url, plan)
+        told.append((sent, done.status_code, done.json()))
+    assert told[0] == told[1]
+    assert told[0][:2] == ((200, 422) if sends else (None, 404))
 
 
 @VERSIONS

@@ -328,6 +328,33 @@ def test_another_range_than_asked_for_is_refused(answer: Answer, options: HttpOp
         receive(transport, 2, 5)
 
 
+SPAN = SignedRequest("GET", get().url, {"Range": "bytes=2-7"})
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "wanted"), [(2, 8, b"cdefgh"), (4, 6, b"ef"), (7, 8, b"h"), (2, 3, b"c")]
+)
+def test_request_for_one_range_is_sent_as_it_is_signed(
+    start: int, stop: int, wanted: bytes, options: HttpOptions
+) -> None:
+    span = Answer(206, b"cdefgh", {"Content-Range": "bytes 2-7/9"})
+    with talk(options, span) as (server, transport):
+        assert b"".join(bytes(piece) for piece in transport.receive(SPAN, start, stop)) == wanted
+    assert server.received[0].headers["range"] == "bytes=2-7"
+
+
+@pytest.mark.parametrize(("start", "stop"), [(1, 3), (2, 9), (0, 9)])
+def test_range_outside_of_the_signed_one_is_not_asked_for(
+    start: int, stop: int, options: HttpOptions
+) -> None:
+    with (
+        talk(options, Answer()) as (server, transport),
+        pytest.raises(Unavailable, match="another range"),
+    ):
+        list(transport.receive(SPAN, start, stop))
+    assert server.received == []
+
+
 def test_range_that_ends_early_is_an_error(options: HttpOptions) -> None:
     torn = Answer(206, b"c", {"Content-Range": "bytes 2-4/9"}, length=3)
     with talk(options, torn) as (_server, transport):

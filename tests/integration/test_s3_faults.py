@@ -15,8 +15,9 @@ from plait.model.ids import hash_bytes
 from plait.transport import Body
 from plait.wire import SignedRequest
 from plait_registry.adapters.s3_client import Patience, S3Bucket
-from plait_registry.adapters.s3_objects import MOST_CUTS, S3Objects
+from plait_registry.adapters.s3_objects import S3Objects
 from plait_registry.adapters.s3_probe import StoreFeatures
+from plait_registry.adapters.s3_reading import MOST_CUTS
 from plait_registry.adapters.s3_transfers import S3Transfers
 from plait_registry.domain.ports import SignedPart
 from served.faulty_proxy import (

@@ -32,6 +32,7 @@ from plait_registry.adapters.sql.database import SqlDatabase
 from plait_registry.domain.garbage import RowKind
 from plait_registry.domain.ports import Database
 from plait_registry.services.check_store import CheckStore, Depth
+from plait_registry.services.stores import Stores
 from reference.memory_registry import CONFIG_BYTES, NAME, Version, make_version
 
 OTHER = RepositoryName("team", "other")
@@ -72,9 +73,12 @@ class GarbageMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         database = type(self).open_database()
-        store, self.schedule = MemoryObjects(), Schedule()
-        stepped = SteppedDatabase(database, self.schedule), SteppedObjects(store, self.schedule)
-        self.world = World(database, stepped=stepped, store=store)
+        store, documents, self.schedule = MemoryObjects(), MemoryObjects(), Schedule()
+        stores = Stores(
+            SteppedObjects(store, self.schedule), SteppedObjects(documents, self.schedule)
+        )
+        stepped = SteppedDatabase(database, self.schedule), stores
+        self.world = World(database, stepped=stepped, store=store, documents=documents)
         self.world.make_repository(OTHER)
         self.versions: dict[str, Version] = {}
         self.pushes: list[OpenPush] = []
@@ -180,7 +184,7 @@ class GarbageMachine(RuleBasedStateMachine):
     # --- steps ---
 
     def _verify_checked(self) -> None:
-        check = CheckStore(self.world.data, self.world.store, self.world.clock)
+        check = CheckStore(self.world.data, self.world.stores, self.world.clock)
         assert [it for it in check(Depth()) if it.is_damage] == []
 
     def _verify_readable(self, version: Version, name: RepositoryName) -> None:

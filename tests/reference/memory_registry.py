@@ -26,6 +26,7 @@ from plait_registry.domain.ports import SignedRequest
 from plait_registry.domain.records import PushId
 from plait_registry.services.push import Push
 from plait_registry.services.repositories import CreateRepository
+from plait_registry.services.stores import Stores
 from reference.registry_drivers import FixedClock, digest_parts
 from reference.safetensors_writer import write
 
@@ -108,7 +109,9 @@ class MemoryRegistry:
         self.database = MemoryDatabase()
         self.store = MemoryObjects() if store is None else store
         self.transfers = MemoryTransfers(self.store, sizes) if transfers is None else transfers
-        self.service = Push(self.database, self.store, self.transfers, FixedClock())
+        self.documents = MemoryObjects()
+        stores = Stores(self.store, self.documents)
+        self.service = Push(self.database, stores, self.transfers, FixedClock())
         self.create(NAME)
 
     def create(self, name: RepositoryName) -> RepositoryName:

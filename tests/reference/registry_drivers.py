@@ -15,6 +15,7 @@ from plait.errors import AlreadyExists
 from plait.http_transport import HttpTransport
 from plait.model import canonical
 from plait.model.address import RepositoryName
+from plait.model.byte_range import write_range
 from plait.model.ids import CommitId, ManifestId, ObjectId, hash_bytes
 from plait.model.part_sizes import PartSizes
 from plait.model.refs import RefKind, RefName, RefUpdate
@@ -31,6 +32,7 @@ from plait_registry.services.history import LogQuery, ReadHistory
 from plait_registry.services.push import Push
 from plait_registry.services.refs import CreateRef, DeleteRef, ListRefs, MoveRef
 from plait_registry.services.repositories import CreateRepository
+from plait_registry.services.stores import Stores
 
 
 class Driver(Protocol):
@@ -83,7 +85,9 @@ class ServiceDriver:
         self._database = MemoryDatabase() if database is None else database
         store = MemoryObjects()
         self._transfers = MemoryTransfers(store)
-        self._push = Push(self._database, store, self._transfers, FixedClock())
+        self._push = Push(
+            self._database, Stores(store, MemoryObjects()), self._transfers, FixedClock()
+        )
         self._history = ReadHistory(self._database)
         self._files = ReadFiles(self._database, self._transfers)
         CreateRepository(self._database, FixedClock())(SYSTEM, name, "")
@@ -159,10 +163,13 @@ class ServiceDriver:
     def read(self, file: str) -> bytes:
         """Return the bytes of a file by its digest."""
         plan = self._files.downloads(SYSTEM, self._name, [ObjectId(file)])
-        ((_, extents),) = plan.files
+        ((_, parts),) = plan.files
         return b"".join(
-            self._transfers.send(plan.reads[extent.object])[extent.offset :][: extent.size]
-            for extent in extents
+            self._transfers.send(
+                plan.reads[source],
+                headers={"range": write_range(extent.offset, extent.offset + extent.size)},
+            )
+            for source, extent in parts
         )
 
 

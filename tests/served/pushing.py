@@ -81,7 +81,8 @@ def download(client: httpx.Client, url: str, digest: str) -> bytes:
     (file,) = found["files"]
     data = b""
     for extent in file["extents"]:
-        target = client.base_url.join(found["objects"][extent["object"]]["url"])
+        signed = found["objects"][extent["object"]]
         span = f"bytes={extent['offset']}-{extent['offset'] + extent['size'] - 1}"
-        data += httpx.get(target, headers={"Range": span}, timeout=30).content
+        headers = {"range": span, **signed["headers"]}
+        data += httpx.get(client.base_url.join(signed["url"]), headers=headers, timeout=30).content
     return data

@@ -30,6 +30,19 @@ class TensorObserver(Protocol):
         """Look at the next piece of `tensor`; may raise to refuse it."""
 
 
+class Hash(Protocol):
+    """What `hashlib.sha256()` is, or something that computes the same elsewhere."""
+
+    def update(self, view: memoryview, /) -> None:
+        """Take the next bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of the bytes so far."""
+
+    def copy(self) -> Hash:
+        """Return another one with the same bytes so far."""
+
+
 class FileDigester:
     """Digests one file of a known path and size.
 
@@ -37,11 +50,19 @@ class FileDigester:
     header's rules are checked as soon as the header is complete.
     """
 
-    def __init__(self, path: FilePath, size: int, *, observe: TensorObserver | None = None) -> None:
+    def __init__(
+        self,
+        path: FilePath,
+        size: int,
+        *,
+        observe: TensorObserver | None = None,
+        whole: Hash | None = None,
+    ) -> None:
+        """Take also what computes the sha256 of all bytes, where it is not done here."""
         self._path = path
         self._size = size
         self._seen = 0
-        self._whole = hashlib.sha256()
+        self._whole = hashlib.sha256() if whole is None else whole
         self._tensors = _TensorDigester(size, observe) if is_safetensors(path) else None
 
     def update(self, piece: bytes | memoryview) -> None:
@@ -63,7 +84,7 @@ class FileDigester:
     def digest_with(self, suffix: bytes) -> ObjectId:
         """Return the sha256 of the bytes so far followed by `suffix`, in no second pass."""
         extended = self._whole.copy()
-        extended.update(suffix)
+        extended.update(memoryview(suffix))
         return ObjectId(extended.hexdigest())
 
     def finish(self) -> File:

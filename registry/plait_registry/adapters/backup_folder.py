@@ -4,6 +4,7 @@
     database                 the copy of the database
     objects.jsonl            the objects that it names, one a line
     objects/sha256/ab/...    the objects themselves, if they were asked for
+    documents/               so do the registry's documents, in the same layout
 
 A folder takes one backup after the other: objects are copied once, the rest is written anew.
 """
@@ -30,7 +31,7 @@ from plait_registry.domain.backup import (
     NeededObject,
 )
 
-_KNOWN = frozenset({"backup.json", "database", "objects.jsonl", "objects", "incoming"})
+_KNOWN = frozenset({"backup.json", "database", "objects.jsonl", "objects", "documents", "incoming"})
 _PIECE = 1024 * 1024
 
 
@@ -42,6 +43,7 @@ class FolderBackup(BackupFolder):
         self._description = root / "backup.json"
         self._list = root / "objects.jsonl"
         self._objects = FolderObjects(root)
+        self._documents = FolderObjects(root / "documents")
 
     @property
     @override
@@ -77,17 +79,21 @@ class FolderBackup(BackupFolder):
 
     @override
     def has_object(self, item: NeededObject) -> bool:
-        size = self._objects.stat(item.id)
+        size = self._store_of(item).stat(item.id)
         return size is not None and item.size in (None, size)
 
     @override
-    def keep_object(self, object_id: ObjectId, pieces: Iterator[bytes]) -> None:
-        self._objects.make()
-        FolderIntake(self._objects).take(object_id, pieces)
+    def keep_object(self, item: NeededObject, pieces: Iterator[bytes]) -> None:
+        store = self._store_of(item)
+        store.make()
+        FolderIntake(store).take(item.id, pieces)
 
     @override
-    def read_object(self, object_id: ObjectId) -> Iterator[bytes]:
-        return self._objects.read(object_id)
+    def read_object(self, item: NeededObject) -> Iterator[bytes]:
+        return self._store_of(item).read(item.id)
+
+    def _store_of(self, item: NeededObject) -> FolderObjects:
+        return self._documents if item.is_document else self._objects
 
     @override
     def finish(self, created_at: str, database: str, *, copied: bool) -> BackupDescription:

@@ -5,7 +5,9 @@ admin.token       the token of the registry's administrator, 0600
 url-signing.key   signs URLs to objects, 0600
 server.json       url and pid of the server that answers now; absent while none does
 registry.db       the database, unless another one is set
-objects/ incoming/
+objects/ incoming/   what clients upload
+documents/           what the registry writes about it; no signed URL leads there
+journal/             the refs, for a rebuild
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from plait_registry.adapters.folder_uploads import (
     arrived_already,
     list_parted_uploads,
 )
-from plait_registry.adapters.url_signing import Grant, UrlSigner
+from plait_registry.adapters.url_signing import Grant, ReadGrant, UrlSigner
 from plait_registry.domain.ports import SignedPart, SignedRequest, Transfers, UnfinishedUpload
 
 _HANDLE = re.compile(r"[0-9a-f]{32}")
@@ -109,9 +109,9 @@ class FolderTransfers(Transfers):
         return list_parted_uploads(self._store)
 
     @override
-    def sign_read(self, object_id: ObjectId) -> SignedRequest:
+    def sign_read(self, object_id: ObjectId, span: tuple[int, int] | None = None) -> SignedRequest:
         self._store.path_of(object_id)
-        return self._signer.sign_read(object_id)
+        return self._signer.sign_read(object_id, span)
 
     # --- what the gateway asks for ---
 
@@ -132,7 +132,7 @@ class FolderTransfers(Transfers):
         return PartUpload(self._find_upload(grant.handle), grant)
 
     def open_read(self, path: str, query: str) -> FolderReading:
-        """Return the object that a GET or HEAD may read.
+        """Return the object that a GET or HEAD may read, and what of it.
 
         Raises:
             PermissionDenied: `signed-url-invalid`, `signed-url-expired`.
@@ -175,9 +175,10 @@ class FolderTransfers(Transfers):
 class FolderReading:
     """An object that is being read."""
 
-    def __init__(self, store: FolderObjects, object_id: ObjectId) -> None:
-        self.object_id = object_id
-        self._descriptor = store.open(object_id)
+    def __init__(self, store: FolderObjects, grant: ReadGrant) -> None:
+        self.object_id = grant.object_id
+        self.span = grant.span
+        self._descriptor = store.open(grant.object_id)
         self.size = os.fstat(self._descriptor).st_size
 
     def read(self, offset: int, size: int) -> bytes:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from typing_extensions import override
 
 from plait.errors import AlreadyExists, Integrity, InvalidInput, NotFound, PermissionDenied
+from plait.model.byte_range import find_range, write_range
 from plait.model.ids import ObjectId, abbreviate, hash_bytes, parse_object_id
 from plait.model.part_sizes import PartSizes
 from plait.wire import CHECKSUM_HEADER
@@ -106,6 +107,8 @@ class _Grant:
     size: int = 0
     total: int = 0
     digest: ObjectId = NO_DIGEST
+    span: str | None = None
+    """The header of a read that is limited to one range."""
 
 
 class MemoryTransfers(Transfers):
@@ -171,8 +174,9 @@ class MemoryTransfers(Transfers):
             yield UnfinishedUpload(upload.object_id, handle, LONG_AGO)
 
     @override
-    def sign_read(self, object_id: ObjectId) -> SignedRequest:
-        return self._sign(_Grant("GET", parse_object_id(object_id)))
+    def sign_read(self, object_id: ObjectId, span: tuple[int, int] | None = None) -> SignedRequest:
+        wanted = None if span is None else write_range(*span)
+        return self._sign(_Grant("GET", parse_object_id(object_id), span=wanted))
 
     def send(
         self, request: SignedRequest, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -190,6 +194,10 @@ class MemoryTransfers(Transfers):
         if grant is None or grant.method != request.method:
             raise PermissionDenied("signed-url-invalid", "The signature does not fit the request.")
         if grant.method == "GET":
+            if grant.span not in {None, given.get("range")}:
+                raise PermissionDenied(
+                    "signed-url-invalid", "The signature does not fit the request."
+                )
             return self._read(grant.object_id, given.get("range"))
         self._upload(grant, body, given)
         return b""
@@ -198,8 +206,8 @@ class MemoryTransfers(Transfers):
         data = self._store.get(object_id)
         if wanted is None:
             return data
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        return data[int(first) : int(last) + 1]
+        begin, end = find_range(wanted) or (0, len(data))
+        return data[begin:end]
 
     def _upload(self, grant: _Grant, body: bytes, headers: Mapping[str, str]) -> None:
         checksum = encode_checksum(grant.digest)
@@ -222,7 +230,7 @@ class MemoryTransfers(Transfers):
         self._grants[word] = grant
         url = f"/objects/{grant.object_id}?signature={word}"
         if grant.method == "GET":
-            return SignedRequest("GET", url, {})
+            return SignedRequest("GET", url, {"range": grant.span} if grant.span else {})
         headers = {CHECKSUM_HEADER: encode_checksum(grant.digest)}
         if grant.size == grant.total:
             headers["if-none-match"] = "*"

@@ -2,8 +2,7 @@
 
 - An object is created only where there is none (`If-None-Match: *`), and the store checks its
   sha256, as far as it can; `s3_probe` finds out how far.
-- A read that is cut in the middle goes on from the byte that it reached, of the same object: the
-  rest is asked for with the ETag of the first answer.
+- How they are read, even where connections are cut, is in `s3_reading`.
 - Keys of other forms are nobody's business here.
 
 An object goes straight to its final key, also when its parts were right and its whole is not: what
@@ -19,24 +18,17 @@ import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
-from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 from typing_extensions import override
 
-from plait.errors import Integrity, NotFound, Unavailable
+from plait.errors import Integrity, NotFound
 from plait.model.ids import ObjectId, abbreviate, hash_bytes
 from plait_registry.adapters.s3_client import Refusal, Refused, S3Bucket
 from plait_registry.adapters.s3_probe import StoreFeatures, Support
+from plait_registry.adapters.s3_reading import RangeReader, Reading, missing
 from plait_registry.domain.ports import ObjectStore, StoredObject
 
-PIECE_SIZE = 1024 * 1024
-MOST_CUTS = 5
-"""In a row, without a byte between them."""
-
 _KEY = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
-_CUT = (HTTPClientError, IncompleteReadError, ResponseStreamingError)
-"""What botocore raises where the connection fails while a body is read."""
 
 
 class S3Objects(ObjectStore):
@@ -47,6 +39,7 @@ class S3Objects(ObjectStore):
         self._bucket = bucket
         self._features = features
         self._impatient = impatient
+        self._ranges = RangeReader(bucket)
 
     @override
     def stat(self, object_id: ObjectId) -> int | None:
@@ -62,7 +55,7 @@ class S3Objects(ObjectStore):
             if self.stat(object_id) is None:
                 raise missing(object_id)
             return iter(())
-        return _Reading(self._bucket, object_id).pieces(start, stop)
+        return self._ranges.read(object_id, start, stop)
 
     @override
     def put(self, object_id: ObjectId, data: bytes) -> None:
@@ -81,7 +74,7 @@ class S3Objects(ObjectStore):
 
     @override
     def discard_wrong(self, object_id: ObjectId) -> None:
-        reading = _Reading(self._bucket, object_id)
+        reading = Reading(self._bucket, object_id)
         digest = hashlib.sha256()
         try:
             for piece in reading.pieces(0, None):
@@ -144,74 +137,6 @@ class S3Objects(ObjectStore):
                 raise _wrong_bytes(object_id) from refused
             return False
         return True
-
-
-class _Reading:
-    """One object that is read, over as many requests as it takes."""
-
-    def __init__(self, bucket: S3Bucket, object_id: ObjectId) -> None:
-        self.etag = ""
-        """Of what is read; known with the first piece."""
-        self._bucket = bucket
-        self._object_id = object_id
-        self._key = bucket.key_of(object_id)
-
-    def pieces(self, start: int, stop: int | None) -> Iterator[bytes]:
-        position, cuts = start, 0
-        while True:
-            answer = self._open(position, stop)
-            if answer is None:
-                return
-            body = answer["Body"]
-            try:
-                while piece := body.read(PIECE_SIZE):
-                    position, cuts = position + len(piece), 0
-                    yield piece
-                return
-            except _CUT as error:
-                cuts += 1
-                if cuts == MOST_CUTS:
-                    raise Unavailable(
-                        "unavailable",
-                        f"The object store cut the connection {MOST_CUTS} times while an object "
-                        "was read. Try again later.",
-                    ) from error
-            finally:
-                body.close()
-            self._bucket.pause(cuts)
-
-    def _open(self, position: int, stop: int | None) -> dict[str, Any] | None:
-        """Ask for the rest; None where there is none."""
-        parameters: dict[str, str] = {"IfMatch": self.etag} if self.etag else {}
-        is_ranged = position > 0 or stop is not None
-        if is_ranged:
-            parameters["Range"] = f"bytes={position}-{'' if stop is None else stop - 1}"
-        try:
-            answer = self._bucket.call("get_object", *_FORESEEN, Key=self._key, **parameters)
-        except Refused as refused:
-            if refused.refusal is Refusal.ABSENT:
-                raise missing(self._object_id) from refused
-            if refused.refusal is Refusal.OUT_OF_RANGE:
-                return None
-            raise Unavailable(
-                "unavailable", "The object was replaced while it was read: try again."
-            ) from refused
-        if is_ranged and not answer.get("ContentRange", "").startswith(f"bytes {position}-"):
-            answer["Body"].close()
-            raise Unavailable(
-                "unavailable",
-                "The object store does not answer ranges: name another in PLAIT_OBJECT_STORE.",
-            )
-        self.etag = self.etag or answer.get("ETag", "")
-        return answer
-
-
-_FORESEEN = (Refusal.ABSENT, Refusal.CONDITION, Refusal.OUT_OF_RANGE)
-
-
-def missing(object_id: ObjectId) -> NotFound:
-    """Return the error that an object is not there."""
-    return NotFound("object-not-found", f"The object {abbreviate(object_id)} is not stored.")
 
 
 def find_object_id(key: str, prefix: str) -> ObjectId | None:

@@ -3,6 +3,7 @@
 A whole object goes by one PUT, a larger one by S3's multipart upload. Each request is signed with
 the sha256 of its body, its length, and for a whole object `If-None-Match: *`: what the holder of
 the URL can send are exactly these bytes. A part that arrived may be sent again, but only the same.
+The range that a read is limited to is a signed header, without which the store refuses the request.
 
 The handle of an upload in parts is S3's upload id. The store may drop such an upload by itself (a
 lifecycle rule of the bucket) or by garbage collection; `sign_upload` says so, and the service
@@ -18,19 +19,23 @@ from typing import Any
 from typing_extensions import override
 
 from plait.errors import Integrity, InvalidInput, NotFound
+from plait.model.byte_range import write_range
 from plait.model.ids import ObjectId, abbreviate
-from plait.model.part_sizes import PartSizes
+from plait.model.part_sizes import MIB, PartSizes
 from plait.wire import CHECKSUM_HEADER
 from plait_registry.adapters.s3_client import Refusal, Refused, S3Bucket
 from plait_registry.adapters.s3_objects import (
     S3Objects,
     find_object_id,
-    missing,
     to_checksum,
     to_utc,
 )
 from plait_registry.adapters.s3_probe import StoreFeatures, Support
+from plait_registry.adapters.s3_reading import missing
 from plait_registry.domain.ports import SignedPart, SignedRequest, Transfers, UnfinishedUpload
+
+PART_SIZE = 32 * MIB
+"""Stores look up each part when it is written and when the object is read: fewer are faster."""
 
 
 class S3Transfers(Transfers):
@@ -50,7 +55,7 @@ class S3Transfers(Transfers):
         self._objects = objects
         self._features = features
         self._seconds = seconds
-        self._sizes = sizes or PartSizes()
+        self._sizes = sizes or PartSizes(part=PART_SIZE)
 
     @property
     @override
@@ -133,9 +138,13 @@ class S3Transfers(Transfers):
                     yield UnfinishedUpload(object_id, item["UploadId"], to_utc(item["Initiated"]))
 
     @override
-    def sign_read(self, object_id: ObjectId) -> SignedRequest:
-        key = self._bucket.key_of(object_id)
-        return SignedRequest("GET", self._bucket.presign("get_object", self._seconds, Key=key), {})
+    def sign_read(self, object_id: ObjectId, span: tuple[int, int] | None = None) -> SignedRequest:
+        parameters = {"Key": self._bucket.key_of(object_id)}
+        headers: dict[str, str] = {}
+        if span is not None:
+            parameters["Range"] = headers["range"] = write_range(*span)
+        url = self._bucket.presign("get_object", self._seconds, **parameters)
+        return SignedRequest("GET", url, headers)
 
     def _sign_whole(self, object_id: ObjectId, size: int) -> SignedRequest:
         parameters: dict[str, Any] = {"Key": self._bucket.key_of(object_id), "ContentLength": size}

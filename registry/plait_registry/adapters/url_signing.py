@@ -2,7 +2,8 @@
 
 The signature is HMAC-SHA256 over everything that decides what the request does: method, path,
 every query parameter and, for an upload of a whole object, the headers that make the store refuse
-wrong bytes and overwrites. It says nothing about who sends the request. Rules:
+wrong bytes and overwrites. The range that a read is limited to is a parameter, `span`, so that the
+gateway knows it whatever the headers say. It says nothing about who sends the request. Rules:
 
 - Whatever is not exactly what was signed is `signed-url-invalid`, without a word about which part.
 - The expiry is looked at only after the signature, so that an altered one is invalid, not expired.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from plait.errors import PermissionDenied
+from plait.model.byte_range import find_range, write_range
 from plait.model.ids import ObjectId
 from plait.wire import CHECKSUM_HEADER
 from plait_registry.domain.ports import SignedRequest
@@ -31,6 +33,8 @@ LIFETIME = 3_600
 
 NO_DIGEST = ObjectId("")
 _READ_FIELDS = ("expires",)
+_SPAN = "span"
+"""The field of a read that is limited to one range; written as the header `range` is."""
 _UPLOAD_FIELDS = ("expires", "handle", "offset", "size", "total")
 _CREATE_ONLY = {"if-none-match": "*"}
 """By which the store refuses to overwrite a whole object; parts have no name yet."""
@@ -59,6 +63,15 @@ class Grant:
         return self.offset == 0 and self.size == self.total
 
 
+@dataclass(frozen=True, slots=True)
+class ReadGrant:
+    """What a signed URL allows to read."""
+
+    object_id: ObjectId
+    span: tuple[int, int] | None
+    """The begin and the end of exactly what is answered; None: whatever range is asked for."""
+
+
 def encode_checksum(object_id: str) -> str:
     """Return a hexadecimal sha256 as the checksum header wants it."""
     return base64.b64encode(bytes.fromhex(object_id)).decode("ascii")
@@ -79,9 +92,12 @@ class UrlSigner:
         self._lifetime = lifetime
         self._now = now
 
-    def sign_read(self, object_id: ObjectId) -> SignedRequest:
-        """Return a request for any range of an object."""
-        return SignedRequest("GET", self._sign("GET", object_id, {}, {}), {})
+    def sign_read(self, object_id: ObjectId, span: tuple[int, int] | None = None) -> SignedRequest:
+        """Return a request for any range of an object, or for exactly `span` of it."""
+        wanted = None if span is None else write_range(*span)
+        query = {} if wanted is None else {_SPAN: wanted}
+        headers = {} if wanted is None else {"range": wanted}
+        return SignedRequest("GET", self._sign("GET", object_id, query, {}), headers)
 
     def sign_upload(self, grant: Grant) -> SignedRequest:
         """Return a request that uploads an object, or a part of one."""
@@ -96,15 +112,20 @@ class UrlSigner:
         }
         return SignedRequest("PUT", self._sign("PUT", grant.object_id, query, headers), headers)
 
-    def verify_read(self, path: str, query: str) -> ObjectId:
-        """Return the object that a GET or HEAD may read.
+    def verify_read(self, path: str, query: str) -> ReadGrant:
+        """Return what a GET or HEAD may read.
 
         Raises:
             PermissionDenied: `signed-url-invalid`, `signed-url-expired`.
         """
-        fields = _parse_query(query, _READ_FIELDS)
+        fields = _parse_query(query, _READ_FIELDS, optional=_SPAN)
         self._verify("GET", path, fields, {})
-        return _parse_path(path)
+        if _SPAN not in fields:
+            return ReadGrant(_parse_path(path), None)
+        span = find_range(fields[_SPAN])
+        if span is None:
+            raise _invalid()
+        return ReadGrant(_parse_path(path), span)
 
     def verify_upload(self, path: str, query: str, headers: Mapping[str, str]) -> Grant:
         """Return what a PUT may upload; `headers` have lowercase names.
@@ -163,14 +184,17 @@ def _parse_path(path: str) -> ObjectId:
     return ObjectId(match[1])
 
 
-def _parse_query(query: str, names: tuple[str, ...]) -> dict[str, str]:
-    """Return the parameters, which must be exactly `names` and a signature, each once."""
+def _parse_query(query: str, names: tuple[str, ...], *, optional: str = "") -> dict[str, str]:
+    """Return the parameters, which must be exactly `names` and a signature, each once.
+
+    The parameter `optional` may be there, too.
+    """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, max_num_fields=16)
     except ValueError:
         raise _invalid() from None
     fields = dict(pairs)
-    if len(pairs) != len(fields) or fields.keys() != {*names, "signature"}:
+    if len(pairs) != len(fields) or fields.keys() - {optional} != {*names, "signature"}:
         raise _invalid()
     # A line break in a value could make two different requests read the same to the signature.
     if any("\n" in value for value in fields.values()):

@@ -5,7 +5,8 @@ Receivers are strangers, and so is who named them:
 - The address is checked after its name was resolved, and that very address is connected to: a name
   that answers differently the second time leads nowhere else.
 - Redirects are not followed: they would lead past that check.
-- All of an attempt after the look-up takes ten seconds at most, however slowly the receiver drips.
+- All of an attempt takes ten seconds at most, however slowly names are resolved or the receiver
+  drips.
 - Nothing of what it answers is kept but the status. No proxy is used.
 """
 
@@ -15,8 +16,10 @@ import contextlib
 import http.client
 import io
 import ipaddress
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, cast
@@ -68,8 +71,8 @@ class HttpWebhookSender(WebhookSender):
         return Attempt(status, f"The receiver answered with status {status}.")
 
     def _post(self, parts: WebhookUrl, headers: Mapping[str, str], body: bytes) -> int:
-        addresses = self._resolve(parts.host, parts.port)
         deadline = _Deadline(self._longest_s)
+        addresses = self._resolve(parts.host, parts.port, deadline)
         with _connect(addresses, deadline) as plain:
             if parts.scheme == "https":
                 plain.settimeout(deadline.left())
@@ -77,9 +80,8 @@ class HttpWebhookSender(WebhookSender):
                     return _exchange(secure, parts, headers, body, deadline)
             return _exchange(plain, parts, headers, body, deadline)
 
-    def _resolve(self, host: str, port: int) -> list[_Address]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses: list[_Address] = [(family, address) for family, _, _, _, address in found]
+    def _resolve(self, host: str, port: int, deadline: _Deadline) -> list[_Address]:
+        addresses = _look_up(host, port, deadline)
         if self._allow_private:
             return addresses
         # A scope, as in fe80::1%eth0, names an interface of this machine.
@@ -130,6 +132,32 @@ class _Timed(io.RawIOBase):
         """Receive what comes next; a timeout for each piece would let them come for ever."""
         self._sock.settimeout(self._deadline.left())
         return self._sock.recv_into(buffer)
+
+
+def _look_up(host: str, port: int, deadline: _Deadline) -> list[_Address]:
+    """Return the addresses of a name, by a thread of its own.
+
+    The system's resolver takes no limit of time, and whoever named the host may run the server that
+    is asked. A thread that is left behind ends when the resolver gives up, after some retries.
+    """
+    answers: queue.SimpleQueue[list[_Address] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+        else:
+            answers.put([(family, address) for family, _, _, _, address in found])
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=deadline.left())
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _connect(addresses: list[_Address], deadline: _Deadline) -> socket.socket:

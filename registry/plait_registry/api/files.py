@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from plait import wire
 from plait.errors import InvalidInput, NotFound
-from plait.model.ids import ManifestId, ObjectId, parse_manifest_id, parse_object_id
+from plait.model.ids import ManifestId, parse_manifest_id, parse_object_id
 from plait_registry.api.errors import describe
 from plait_registry.api.requests import Name, Namespace, caller_of, registry_of, repository_name
 from plait_registry.services.files import DownloadPlan
@@ -67,7 +67,7 @@ def get_manifest(
 def plan_downloads(
     request: Request, namespace: Namespace, name: Name, wanted: wire.DownloadRequest
 ) -> wire.Downloads:
-    """Return where the bytes of files are: ranges of objects, and a signed read for each object."""
+    """Return where the bytes of files are: ranges of objects, and signed reads of them."""
     _verify_count(wanted.files, wire.MOST_FILES_PER_CALL)
     files = [parse_object_id(text) for text in wanted.files]
     return _show(
@@ -78,14 +78,14 @@ def plan_downloads(
 
 
 def _show(plan: DownloadPlan) -> wire.Downloads:
-    index: dict[ObjectId, int] = {item: number for number, item in enumerate(plan.reads)}
+    index = {source: number for number, source in enumerate(plan.reads)}
     files = [
         wire.FileSource(
             digest,
-            sum(extent.size for extent in extents),
-            [wire.Extent(index[extent.object], extent.offset, extent.size) for extent in extents],
+            sum(extent.size for _, extent in parts),
+            [wire.Extent(index[source], extent.offset, extent.size) for source, extent in parts],
         )
-        for digest, extents in plan.files
+        for digest, parts in plan.files
     ]
     reads = [
         wire.SignedRequest(read.method, read.url, dict(read.headers))

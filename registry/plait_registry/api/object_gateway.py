@@ -5,6 +5,8 @@ Answers as an object store in the cloud does, so that a client needs to know onl
     PUT    200; 400 wrong bytes or length, 403 signature, 412 here already
     GET    200, 206 for one range, 403 signature, 404, 416; HEAD the same without a body
 
+Where the signature limits a read to one range, that is the answer, whatever range was asked for.
+
 A body passes through in pieces of about 1 MiB: one is hashed and written in a worker thread while
 the next one is gathered. Nothing else is ever in memory, and a sender that is faster than the disk
 is slowed down by TCP. This is ASGI without a framework; docs/decisions/0013 says why it is
@@ -24,6 +26,7 @@ from anyio.to_thread import run_sync
 from starlette.types import Message, Receive, Scope, Send
 
 from plait.errors import Integrity, InvalidInput, NotFound, PlaitError
+from plait.model.byte_range import write_range
 from plait.model.ids import ObjectId
 from plait_registry.api.asgi import read_headers, send_error, start_message
 
@@ -62,6 +65,8 @@ class Reading(Protocol):
 
     object_id: ObjectId
     size: int
+    span: tuple[int, int] | None
+    """The begin and the end of what alone may be read; None: any range."""
 
     def read(self, offset: int, size: int, /) -> bytes:
         """Return exactly `size` bytes."""
@@ -127,9 +132,7 @@ class ObjectGateway:
     ) -> None:
         reading = await run_sync(self.objects.open_read, scope["path"], _query(scope))
         try:
-            etag = f'"{reading.object_id}"'
-            wanted = headers.get("range") if headers.get("if-range", etag) == etag else None
-            found = _find_range(wanted, reading.size)
+            found = _find_allowed(reading, headers)
             await send(_start_reading(reading, found, partial=found is not None))
             start, stop = found or (0, reading.size)
             if scope["method"] == "HEAD":
@@ -204,6 +207,15 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+def _find_allowed(reading: Reading, headers: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return the range to answer with, or None for all of the object; raises as `_find_range`."""
+    if reading.span is not None:
+        return _find_range(write_range(*reading.span), reading.size)
+    etag = f'"{reading.object_id}"'
+    wanted = headers.get("range") if headers.get("if-range", etag) == etag else None
+    return _find_range(wanted, reading.size)
 
 
 def _find_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -189,6 +189,12 @@ class Readable:
             frozenset(target for target in targets if "/" in target),
         )
 
+    def within(self, namespace: str) -> Readable:
+        """Return the single repositories of a namespace, by key, that scopes reach in it."""
+        begin = f"{namespace}/"
+        single = frozenset(key for key in self.repositories if key.startswith(begin))
+        return Readable(self.members, frozenset(), single)
+
     def includes(self, repository: RepositoryName, *, private: bool) -> bool:
         """Tell whether a repository is readable."""
         namespace = repository.key.partition("/")[0]

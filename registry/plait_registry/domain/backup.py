@@ -21,6 +21,11 @@ class NeededObject:
     size: int | None
     """None for the small documents that the registry writes itself."""
 
+    @property
+    def is_document(self) -> bool:
+        """Whether it lies among the documents, not among what clients uploaded."""
+        return self.size is None
+
 
 @dataclass(frozen=True, slots=True)
 class BackupDescription:
@@ -78,14 +83,14 @@ class BackupFolder(Protocol):
     def has_object(self, item: NeededObject) -> bool:
         """Tell whether the object is in the folder."""
 
-    def keep_object(self, object_id: ObjectId, pieces: Iterator[bytes]) -> None:
+    def keep_object(self, item: NeededObject, pieces: Iterator[bytes]) -> None:
         """Copy an object into the folder.
 
         Raises:
             Integrity: `digest-mismatch`.
         """
 
-    def read_object(self, object_id: ObjectId) -> Iterator[bytes]:
+    def read_object(self, item: NeededObject) -> Iterator[bytes]:
         """Yield the bytes of an object in the folder."""
 
     def finish(self, created_at: str, database: str, *, copied: bool) -> BackupDescription:

@@ -11,6 +11,8 @@ from plait.model.ids import ObjectId, hash_bytes
 from plait_registry.domain.records import Extent
 
 FORMAT = "plait.extents/1"
+LARGEST_SPAN = 16 << 20
+"""Bytes that one signed request for a range allows: as many as clients fetch at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ def describe_extents(file: ObjectId, extents: Sequence[Extent]) -> Document:
 def cut_extents(extents: Sequence[Extent], offset: int, size: int) -> tuple[Extent, ...]:
     """Return the extents of `size` bytes of a file from `offset` on; none for no bytes."""
     return tuple(_cut(extents, offset, offset + size))
+
+
+def split_extent(extent: Extent) -> Iterator[Extent]:
+    """Yield an extent in pieces of at most `LARGEST_SPAN` bytes."""
+    for begin in range(0, extent.size, LARGEST_SPAN):
+        size = min(LARGEST_SPAN, extent.size - begin)
+        yield Extent(extent.object, extent.offset + begin, size)
 
 
 def _cut(extents: Sequence[Extent], begin: int, end: int) -> Iterator[Extent]:

@@ -51,6 +51,7 @@ from plait_registry.domain.records import (
     UploadRow,
 )
 from plait_registry.domain.ref_journal import JournalTable
+from plait_registry.domain.tallies import TallyTable
 from plait_registry.domain.usage import UsageTable
 from plait_registry.domain.webhooks import DeliveryTable, WebhookTable
 
@@ -180,8 +181,12 @@ class Transfers(Protocol):
     def list_uploads(self) -> Iterator[UnfinishedUpload]:
         """Yield the uploads in parts that were neither finished nor abandoned."""
 
-    def sign_read(self, object_id: ObjectId) -> SignedRequest:
-        """Return a request for any range of the object."""
+    def sign_read(self, object_id: ObjectId, span: tuple[int, int] | None = None) -> SignedRequest:
+        """Return a request for any range of the object.
+
+        With a `span`, its begin and its end, the request is for exactly these bytes, has a header
+        `range` that says so, and yields no others, whatever its holder sends.
+        """
 
 
 class RepositoryTable(Protocol):
@@ -208,7 +213,10 @@ class RepositoryTable(Protocol):
         """Write what can change about a repository."""
 
     def delete(self, repository: RepositoryId) -> None:
-        """Remove a repository with all that only it has; commits and files stay until gc."""
+        """Remove a repository with all that only it has; commits and files stay until gc.
+
+        Its objects have no home from then on: the id may become another repository's.
+        """
 
 
 class RefTable(Protocol):
@@ -305,6 +313,11 @@ class FileTable(Protocol):
     def find_objects(self, objects: Collection[ObjectId]) -> frozenset[ObjectId]:
         """Return those of `objects` that are stored and verified."""
 
+    def find_own(
+        self, repository: RepositoryId, objects: Collection[ObjectId]
+    ) -> frozenset[ObjectId]:
+        """Return those of `objects` that were uploaded to the repository."""
+
     def locate_tensors(
         self, readable: Readable, tensors: Collection[ObjectId]
     ) -> Mapping[ObjectId, Sequence[Extent]]:
@@ -348,8 +361,13 @@ class PushTable(Protocol):
     ) -> Sequence[UploadRow]:
         """Return the objects that were announced for `files`, oldest first."""
 
-    def forget_uploads(self, repository: RepositoryId, objects: Collection[ObjectId]) -> None:
-        """Drop announced objects whose bytes turned out wrong, so that they are sent anew."""
+    def forget_uploads(
+        self,
+        repository: RepositoryId,
+        objects: Collection[ObjectId],
+        file: ObjectId | None = None,
+    ) -> None:
+        """Drop announced objects, of one file or with None of all, so that they are sent anew."""
 
     def complete(
         self, push: PushId, result: Mapping[str, Any], files: Collection[ObjectId]
@@ -435,6 +453,10 @@ class Records(Protocol):
     @property
     def usage(self) -> UsageTable:
         """What namespaces hold."""
+
+    @property
+    def tallies(self) -> TallyTable:
+        """How much there is of what is limited."""
 
     @property
     def journal(self) -> JournalTable:

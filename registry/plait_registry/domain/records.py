@@ -139,6 +139,8 @@ class ObjectRow:
 
     sha256: ObjectId
     size: int
+    home: RepositoryId | None = None
+    """The repository that it was uploaded to, where that is known and still there."""
 
 
 class PushState(StrEnum):

@@ -43,3 +43,14 @@ def quota_exceeded(usage: Usage, needed: int) -> TooLarge:
         limit=usage.quota_bytes,
         needed=needed,
     )
+
+
+def quota_exceeded_here(namespace: str, limit: int) -> TooLarge:
+    """Return the same error for a caller who may not read all of the namespace."""
+    return TooLarge(
+        "quota-exceeded",
+        f"This push may need more room than the namespace {namespace} has left of its {limit} "
+        "bytes: ask one of its owners to delete what is not needed, or the registry's "
+        "administrator for a larger quota.",
+        limit=limit,
+    )

@@ -161,9 +161,11 @@ class DeliveryTable(Protocol):
     """What is to be sent, and what became of it."""
 
     def find_due(self, now: str) -> tuple[WebhookId, EventId] | None:
-        """Return the delivery that is longest due and that nobody holds.
+        """Return the delivery whose turn it is.
 
-        Only the oldest pending one of an active webhook counts.
+        Only the oldest pending one of an active webhook counts, and only while nothing is being
+        sent for its namespace, so that one of them cannot keep all senders busy. Webhooks whose
+        last attempt failed come after all others; else the one that is longest due comes first.
         """
 
     def claim(self, webhook: WebhookId, event: EventId, lease: Lease) -> DeliveryRow | None:

@@ -8,7 +8,7 @@ from plait.errors import Unauthenticated
 from plait.model.ids import hash_bytes
 from plait_registry.domain.access import Caller
 from plait_registry.domain.accounts import TokenOwner
-from plait_registry.domain.ports import Clock, Database
+from plait_registry.domain.ports import Clock, Database, Records
 
 ADMIN = "admin"
 """The name of who holds the data folder's own token."""
@@ -39,26 +39,47 @@ class Authenticate:
         with self._database.read() as records:
             owner = records.tokens.find_owner(digest)
         now = self._clock.now()
-        if owner is None or owner.user.disabled_at is not None:
-            raise Unauthenticated(
-                "unauthenticated",
-                "The registry does not know this token: run `plait login` with the current one.",
-            )
-        _verify_valid(owner, now)
-        self._touch(owner, now[:10])
-        return Caller(
-            name=owner.user.name,
-            is_admin=owner.user.is_admin,
-            roles=owner.roles,
-            scopes=owner.token.scopes,
-            token=owner.token.id,
-            user=owner.user.id,
-        )
+        caller = _admit(owner, now)
+        if owner is not None:
+            self._touch(owner, now[:10])
+        return caller
 
     def _touch(self, owner: TokenOwner, today: str) -> None:
         if owner.token.last_used_on != today:
             token = owner.token.id
             self._database.transact(lambda records: records.tokens.touch(token, today))
+
+
+def refresh_caller(records: Records, caller: Caller, now: str) -> Caller:
+    """Return the caller as the database knows it now, in the transaction that goes on to change it.
+
+    What takes long must not end with the rights that it began with. The folder's own token and the
+    operator's programs stay what they are: their rights are not in the database.
+
+    Raises:
+        Unauthenticated: the token does not hold any more.
+    """
+    if caller.token is None:
+        return caller
+    digest = records.tokens.get(caller.token).digest
+    return _admit(records.tokens.find_owner(digest), now)
+
+
+def _admit(owner: TokenOwner | None, now: str) -> Caller:
+    if owner is None or owner.user.disabled_at is not None:
+        raise Unauthenticated(
+            "unauthenticated",
+            "The registry does not know this token: run `plait login` with the current one.",
+        )
+    _verify_valid(owner, now)
+    return Caller(
+        name=owner.user.name,
+        is_admin=owner.user.is_admin,
+        roles=owner.roles,
+        scopes=owner.token.scopes,
+        token=owner.token.id,
+        user=owner.user.id,
+    )
 
 
 def _verify_valid(owner: TokenOwner, now: str) -> None:

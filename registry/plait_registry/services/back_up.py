@@ -27,8 +27,9 @@ from plait_registry.domain.backup import (
     ObjectIntake,
 )
 from plait_registry.domain.moments import shift
-from plait_registry.domain.ports import Clock, Database, ObjectStore, Records
+from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.services.garbage_report import Tell
+from plait_registry.services.stores import Stores
 
 HOLD = timedelta(hours=1)
 _RENEW = timedelta(minutes=10)
@@ -39,10 +40,10 @@ class BackUp:
     """Makes one backup."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, clock: Clock, copier: DatabaseCopier
+        self, database: Database, stores: Stores, clock: Clock, copier: DatabaseCopier
     ) -> None:
         self._database = database
-        self._store = store
+        self._stores = stores
         self._clock = clock
         self._copier = copier
 
@@ -72,11 +73,14 @@ class BackUp:
         copied = 0
         for seen, item in enumerate(folder.read_objects(), 1):
             if not folder.has_object(item):
-                folder.keep_object(item.id, hold.kept_during(self._store.read(item.id)))
+                folder.keep_object(item, hold.kept_during(self._read(item)))
                 copied += 1
             hold.renew()
             if seen % 1_000 == 0:
                 tell(f"{seen} objects are there, {copied} of them copied now")
+
+    def _read(self, item: NeededObject) -> Iterator[bytes]:
+        return self._stores.read(item.id, is_document=item.is_document)
 
 
 @dataclass(slots=True)
@@ -96,13 +100,13 @@ class Restore:
     def __init__(
         self,
         database: Database,
-        store: ObjectStore,
+        stores: Stores,
         copier: DatabaseCopier,
         intake: ObjectIntake | None,
     ) -> None:
-        """With no `intake`, the objects of the store are the operator's to copy."""
+        """With no `intake`, what the stores lack is the operator's to copy."""
         self._database = database
-        self._store = store
+        self._stores = stores
         self._copier = copier
         self._intake = intake
 
@@ -132,11 +136,14 @@ class Restore:
     def _restore_object(
         self, folder: BackupFolder, item: NeededObject, report: RestoreReport
     ) -> None:
-        found = self._store.stat(item.id)
+        found = self._stores.stat(item.id, is_document=item.is_document)
         if found is not None and item.size in (None, found):
             return
         if found is None and self._intake is not None and folder.has_object(item):
-            self._intake.take(item.id, folder.read_object(item.id))
+            if item.is_document:
+                self._stores.documents.put(item.id, b"".join(folder.read_object(item)))
+            else:
+                self._intake.take(item.id, folder.read_object(item))
             report.taken += 1
         else:
             report.missing.append(item.id)
@@ -194,4 +201,7 @@ def _list_needed(records: Records) -> Iterator[NeededObject]:
         documents = records.inspection.list_documents(prefix)
         needed = records.remains.find_needed({*sizes, *documents})
         for item in sorted(needed):
-            yield NeededObject(item, sizes.get(item))
+            if item in sizes:
+                yield NeededObject(item, sizes[item])
+            if item in documents:
+                yield NeededObject(item, None)

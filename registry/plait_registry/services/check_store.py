@@ -3,8 +3,9 @@
 (1) every commit and manifest is what its id says, and stands where its parents put it; (2) every
 file is made up by its extents, inside objects that are there; (3) every repository holds the
 parents of its commits and the files of those that its refs reach, but for those that expired;
-(4) the store holds every object and document with its size; whatever else it holds is garbage, no
-damage; (5) on request, all bytes or a sample of them have the digest that is their name.
+(4) the stores hold every object, with its size, and every document; whatever else they hold is
+garbage, no damage; (5) on request, all bytes or a sample of them have the digest that is their
+name.
 
 A check changes nothing and can run beside pushes and garbage collection: what it finds in the
 database it looks up once more in the store before it speaks of damage. It needs memory for one part
@@ -30,6 +31,7 @@ from plait_registry.domain.ports import Clock, Database, ObjectStore, Records, S
 from plait_registry.domain.reach import find_unreachable
 from plait_registry.domain.records import CommitRow, FileRow, RepositoryId
 from plait_registry.services.garbage_report import Tell
+from plait_registry.services.stores import Stores
 from plait_registry.services.sweep_repository import chunks
 
 PAGE = 500
@@ -58,12 +60,26 @@ class Depth:
         return int.from_bytes(draw[:8]) < self.fraction * 2**64
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the stores list under one prefix of ids, with sizes."""
+
+    prefix: str
+    objects: Mapping[ObjectId, int]
+    documents: Mapping[ObjectId, int]
+
+    @property
+    def sizes(self) -> Mapping[ObjectId, int]:
+        """Both together."""
+        return {**self.objects, **self.documents}
+
+
 class CheckStore:
     """One check of everything."""
 
-    def __init__(self, database: Database, store: ObjectStore, clock: Clock) -> None:
+    def __init__(self, database: Database, stores: Stores, clock: Clock) -> None:
         self._database = database
-        self._store = store
+        self._stores = stores
         self._clock = clock
 
     def __call__(self, depth: Depth, tell: Tell = lambda _: None) -> Iterator[Finding]:
@@ -147,35 +163,45 @@ class CheckStore:
     def _check_objects(
         self, names: Mapping[RepositoryId, str], depth: Depth, tell: Tell
     ) -> Iterator[Finding]:
-        for number, (prefix, listed) in enumerate(_by_prefix(self._store.list()), 1):
+        for number, part in enumerate(self._list_parts(), 1):
             with self._database.read() as records:
-                sizes = records.inspection.list_objects(prefix)
-                documents = records.inspection.list_documents(prefix)
-                needed = records.remains.find_needed(listed)
-            problems = self._compare(sizes, documents, listed)
-            for item in sorted(set(listed) - set(problems)):
-                is_known = item in sizes or item in documents
-                if is_known and depth.chooses(item) and not has_its_name(self._store, item):
+                sizes = records.inspection.list_objects(part.prefix)
+                documents = records.inspection.list_documents(part.prefix)
+                needed = records.remains.find_needed(part.sizes)
+            problems = self._compare(sizes, documents, part)
+            for item in sorted(part.sizes.keys() & {*sizes, *documents} - set(problems)):
+                if depth.chooses(item) and not self._is_right(item, documents, part):
                     problems[item] = _kind_of(item, documents, is_missing=False)
             yield from self._explain(names, problems, documents)
-            for item in sorted(listed.keys() - needed):
-                problem = f"Nothing needs the {listed[item]} bytes of {abbreviate(item)}."
+            for item in sorted(part.sizes.keys() - needed):
+                problem = f"Nothing needs the {part.sizes[item]} bytes of {abbreviate(item)}."
                 advice = "Garbage collection removes it after its grace."
                 yield Finding(FindingKind.STRAY_OBJECT, item, problem, advice)
             tell(f"{number} of 256 parts of the store checked")
+
+    def _list_parts(self) -> Iterator[_Part]:
+        """Yield what both stores list, a part at a time."""
+        objects, documents = (_by_prefix(store.list()) for store in self._stores.all)
+        for (prefix, found), (_, written) in zip(objects, documents, strict=True):
+            yield _Part(prefix, found, written)
+
+    def _is_right(self, item: ObjectId, documents: Collection[ObjectId], part: _Part) -> bool:
+        """Tell whether the bytes of an object or a document are what its id says."""
+        is_apart = item in documents and item in part.documents
+        return has_its_name(self._stores.documents if is_apart else self._stores.objects, item)
 
     def _compare(
         self,
         sizes: Mapping[ObjectId, int],
         documents: Mapping[ObjectId, DocumentKind],
-        listed: Mapping[ObjectId, int],
+        part: _Part,
     ) -> dict[ObjectId, FindingKind]:
         problems: dict[ObjectId, FindingKind] = {}
         for item in sorted({*sizes, *documents}):
-            found = listed.get(item)
+            found = (part.sizes if item in documents else part.objects).get(item)
             if found is None:
-                # It may have come after the store was listed.
-                found = self._store.stat(item)
+                # It may have come after the stores were listed.
+                found = self._stores.stat(item, is_document=item in documents)
             if found is None:
                 if self._is_needed(item):
                     problems[item] = _kind_of(item, documents, is_missing=True)

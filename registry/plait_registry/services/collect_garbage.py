@@ -4,7 +4,7 @@
     (b) a repository's commits that no ref reaches          `sweep_repository`
     (c) a repository's files that no commit of it names     `sweep_repository`
     (d) commits, manifests and files that nobody holds      `sweep_objects`
-    (e) objects of the store that nothing needs             `sweep_objects`
+    (e) objects and documents that nothing needs            `sweep_objects`
 
 Grace counts from when a run saw something to be garbage first: one that sweeps marks what it finds,
 and takes what was marked long enough ago and is garbage still. A run can be killed anywhere and two
@@ -17,8 +17,9 @@ from datetime import timedelta
 
 from plait.errors import Conflict
 from plait_registry.domain.accounts import AuditQuery
-from plait_registry.domain.ports import Clock, Database, ObjectStore, Transfers
+from plait_registry.domain.ports import Clock, Database, Transfers
 from plait_registry.services.garbage_report import GarbageReport, Run, Tell
+from plait_registry.services.stores import Stores
 from plait_registry.services.sweep_objects import SweepObjects
 from plait_registry.services.sweep_pushes import SweepPushes
 from plait_registry.services.sweep_repository import SweepRepository
@@ -30,14 +31,14 @@ class CollectGarbage:
     """One run of garbage collection."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, transfers: Transfers, clock: Clock
+        self, database: Database, stores: Stores, transfers: Transfers, clock: Clock
     ) -> None:
         self._database = database
         self._clock = clock
-        self._store = store
+        self._stores = stores
         self._sweep_pushes = SweepPushes(database, transfers)
         self._sweep_repository = SweepRepository(database)
-        self._sweep_objects = SweepObjects(database, store, clock)
+        self._sweep_objects = SweepObjects(database, stores, clock)
 
     def __call__(
         self,
@@ -57,7 +58,7 @@ class CollectGarbage:
         with self._database.read() as records:
             repositories = records.held.list_repositories()
             is_used = bool(repositories or records.audit.search(AuditQuery(limit=1)))
-        if not is_used and sweep and next(iter(self._store.list()), None) is not None:
+        if not is_used and sweep and any(True for store in self._stores.all for _ in store.list()):
             raise Conflict(
                 "database-empty",
                 "The database is empty and the object store is not: nothing was removed. Check "

@@ -30,7 +30,7 @@ from plait_registry.domain.ancestry import Link
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.policy import find_config
-from plait_registry.domain.ports import Clock, Database, ObjectStore, Records, Transfers
+from plait_registry.domain.ports import Clock, Database, Records, Transfers
 from plait_registry.domain.protection import verify_move
 from plait_registry.domain.records import (
     CommitRow,
@@ -53,6 +53,7 @@ from plait_registry.domain.staging import (
     verify_parents_known,
 )
 from plait_registry.services.access import find_repository, right_to
+from plait_registry.services.authenticate import refresh_caller
 from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
 from plait_registry.services.guard_push import (
@@ -61,8 +62,10 @@ from plait_registry.services.guard_push import (
     reserve_documents,
     verify_intact,
 )
+from plait_registry.services.limits import verify_room_for_notes, verify_room_for_ref
 from plait_registry.services.quotas import verify_quota
 from plait_registry.services.stored_file import read_file
+from plait_registry.services.stores import Stores
 from plait_registry.services.verify_file import VerifiedFile, VerifyFile, digest_table
 
 FILES_AT_ONCE = 2
@@ -96,10 +99,11 @@ class CompletePush:
     """The last step of a push."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, transfers: Transfers, clock: Clock
+        self, database: Database, stores: Stores, transfers: Transfers, clock: Clock
     ) -> None:
         self._database = database
-        self._store = store
+        self._store = stores.objects
+        self._documents = stores.documents
         self._transfers = transfers
         self._clock = clock
 
@@ -111,6 +115,8 @@ class CompletePush:
             Integrity, InvalidInput: bytes are not what they claim to be.
             Conflict: the ref moved meanwhile, or the move would leave commits behind.
             PermissionDenied: `ref-protected`.
+            TooLarge: `quota-exceeded`, `too-many-notes`, `too-many-refs`.
+            Unauthenticated: the token was revoked, or ended, while bytes were read.
         """
         with self._database.read() as records:
             repository = find_repository(records, caller, name, Right.WRITE)
@@ -160,8 +166,7 @@ class CompletePush:
         """Forget what failed, so that a wrong object never stands in the way of the right one.
 
         Only an object whose bytes do not have its name is removed. The right one stays, whatever
-        a manifest said about it: another push may have verified it and be about to refer to it, or
-        it is a commit's or a manifest's own document.
+        a manifest said about it: another push may have verified it and be about to refer to it.
         """
         objects = {upload.object for upload in uploads}
         # Not every one is wrong: a weight may be NaN, or the manifest lie. Others may complete
@@ -267,7 +272,7 @@ class CompletePush:
             self._database.transact(lambda records: reserve_documents(records, push, documents))
         with ThreadPoolExecutor(DOCUMENTS_AT_ONCE) as pool:
             # Read to the end, since that is what raises.
-            list(pool.map(self._store.put, documents.keys(), documents.values()))
+            list(pool.map(self._documents.put, documents.keys(), documents.values()))
 
     def _commit(
         self,
@@ -286,11 +291,12 @@ class CompletePush:
 
         def commit(records: Records) -> wire.PushResult:
             # Rights, rules and the repository itself may have changed while bytes were read.
-            repository = find_repository(records, caller, staged.repository.name, Right.WRITE)
+            current = refresh_caller(records, caller, now)
+            repository = find_repository(records, current, staged.repository.name, Right.WRITE)
             push = records.pushes.get(repository.id, staged.push.id)
             if push.state is PushState.COMPLETED:  # by the same call, sent twice
                 return wire.decode(wire.PushResult, dict(push.result or {}))
-            verify_push_allowed(records, caller, repository, push.update)
+            verify_push_allowed(records, current, repository, push.update)
             stored = records.files.find_objects(objects)
             fresh = [row for key, row in objects.items() if key not in stored]
             self._verify_still_there(fresh)
@@ -301,7 +307,9 @@ class CompletePush:
                 bytes_verified=sum(item.row.size for item in verified),
                 bytes_stored=sum(row.size for row in fresh),
             )
-            verify_quota(records, repository.name, staged.files)
+            verify_quota(records, current, repository.name, staged.files)
+            verify_room_for_notes(records, repository, push.notes)
+            verify_room_for_ref(records, repository, push.update)
             records.files.insert_manifests(staged.manifests)
             records.files.insert(repository.id, [item.row for item in verified], fresh)
             records.files.link(repository.id, staged.files)
@@ -310,7 +318,7 @@ class CompletePush:
             records.refs.compare_and_set(repository.id, push.update)
             records.pushes.complete(push.id, wire.encode(result), staged.files)
             records.condemned.release([push.id])
-            record_change(records, caller, _describe_push(repository, push, rows), at=now)
+            record_change(records, current, _describe_push(repository, push, rows), at=now)
             return result
 
         return self._database.transact(commit)

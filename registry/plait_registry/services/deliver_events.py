@@ -30,8 +30,9 @@ from plait_registry.domain.webhooks import (
     write_body,
 )
 
-LEASE_S = 120
-"""Longer than any attempt takes, with its ten seconds and a slow look-up of the name."""
+LEASE_S = 60
+"""Longer than an attempt of ten seconds, and than it takes to write down how it ended. Where a
+worker died, nothing is sent for the namespace until then."""
 
 
 class DeliverEvents:

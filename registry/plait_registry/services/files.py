@@ -1,25 +1,39 @@
-"""Reading manifests, and where the bytes of files are."""
+"""Reading manifests, and where the bytes of files are.
+
+An object that was uploaded to a repository holds nothing but files of its history and the salt,
+which its readers may have. Any other one may hold bytes of a repository that they may not read,
+and even its end, that one's salt, is not theirs: of it, each range of the file is signed by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from plait.errors import NotFound
 from plait.model.address import RepositoryName
 from plait.model.ids import ManifestId, ObjectId, abbreviate
 from plait_registry.domain.access import Caller, Right
+from plait_registry.domain.extents import split_extent
 from plait_registry.domain.ports import Database, SignedRequest, Transfers
 from plait_registry.domain.records import Extent
 from plait_registry.services.access import find_repository
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadPlan:
-    """Files as ranges of objects, and a signed read for each object."""
+class Source:
+    """What a signed read allows: ranges of an object, or exactly one of them."""
 
-    files: tuple[tuple[ObjectId, Sequence[Extent]], ...]
-    reads: Mapping[ObjectId, SignedRequest]
+    object: ObjectId
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPlan:
+    """Files as ranges of objects, each with what allows to read it, and the signed reads."""
+
+    files: tuple[tuple[ObjectId, Sequence[tuple[Source, Extent]]], ...]
+    reads: Mapping[Source, SignedRequest]
 
 
 class ReadFiles:
@@ -60,6 +74,9 @@ class ReadFiles:
             found = records.files.load_extents(repository.id, files)
             lacking = [file for file in files if file not in found]
             expired = records.held.find_expired(repository.id, lacking)
+            own = records.files.find_own(
+                repository.id, {extent.object for item in found.values() for extent in item}
+            )
         for file, since in sorted(expired.items()):
             raise NotFound(
                 "file-expired",
@@ -75,6 +92,19 @@ class ReadFiles:
                 raise NotFound(
                     "file-not-found", f"The file {abbreviate(file)} is not in {name}.", file=file
                 )
-        objects = {extent.object for extents in found.values() for extent in extents}
-        reads = {item: self._transfers.sign_read(item) for item in sorted(objects)}
-        return DownloadPlan(tuple((file, found[file]) for file in files), reads)
+        planned = tuple((file, tuple(_find_sources(found[file], own))) for file in files)
+        sources = dict.fromkeys(source for _, parts in planned for source, _ in parts)
+        reads = {item: self._transfers.sign_read(item.object, item.span) for item in sources}
+        return DownloadPlan(planned, reads)
+
+
+def _find_sources(
+    extents: Iterable[Extent], own: Collection[ObjectId]
+) -> Iterator[tuple[Source, Extent]]:
+    for extent in extents:
+        if extent.object in own:
+            yield Source(extent.object), extent
+        else:
+            for piece in split_extent(extent):
+                span = piece.offset, piece.offset + piece.size
+                yield Source(piece.object, span), piece

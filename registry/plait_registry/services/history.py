@@ -16,6 +16,7 @@ from plait_registry.domain.ports import Database, Records
 from plait_registry.domain.records import CommitRow, NoteRow, RepositoryRecord
 from plait_registry.services.access import find_repository
 from plait_registry.services.commit_source import RecordsSource
+from plait_registry.services.limits import count_on_page
 
 LONGEST_CURSOR = 65_536
 
@@ -62,12 +63,18 @@ class ReadHistory:
     def log(self, caller: Caller, name: RepositoryName, query: LogQuery) -> LogPage:
         """Return a page of the log, every commit before its ancestors.
 
-        The work is that of one page, however long history is.
+        The work is that of one page, however long history is. A page whose commits have very many
+        notes ends early, so that it has fewer commits than asked for; the next one goes on there.
         """
         with self._database.read() as records:
             repository = find_repository(records, caller, name, Right.READ)
             walk = _start(records, repository, query)
             ids = [node.id for node in islice(walk, query.limit)]
+            room = count_on_page(ids, records.tallies.measure_notes(repository.id, ids))
+            if room < len(ids):
+                # Walked again, since a walk that went too far cannot tell where it was.
+                walk = _start(records, repository, query)
+                ids = [node.id for node in islice(walk, room)]
             rows = records.commits.load(repository.id, ids)
             notes = records.commits.load_notes(repository.id, ids)
             return LogPage([rows[commit] for commit in ids], notes, _write_cursor(walk))

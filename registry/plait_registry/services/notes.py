@@ -16,6 +16,7 @@ from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import NoteRow
 from plait_registry.services.access import find_repository
 from plait_registry.services.changes import record_change
+from plait_registry.services.limits import verify_room_for_notes
 
 LARGEST_NOTE = 256_000
 """Bytes of canonical JSON: metrics and results, not files."""
@@ -59,6 +60,7 @@ class AddNote:
         Raises:
             NotFound: `commit-not-found`.
             InvalidInput: as `verify_note`.
+            TooLarge: `too-many-notes`.
         """
         verify_note(kind, body)
         note = NoteRow(commit, kind, body, self._clock.now())
@@ -69,6 +71,7 @@ class AddNote:
                 raise NotFound(
                     "commit-not-found", f"The commit {abbreviate(commit)} is not in {name}."
                 )
+            verify_room_for_notes(records, repository, [note])
             records.commits.insert_notes(repository.id, [note])
             change = Change.of_repository(
                 Action.NOTE_ADD, repository.name, commit=commit, kind=kind

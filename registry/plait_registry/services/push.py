@@ -36,7 +36,6 @@ from plait_registry.domain.dedup import SALT_SIZE, Located, Ranges, join_extents
 from plait_registry.domain.ports import (
     Clock,
     Database,
-    ObjectStore,
     Records,
     SignedRequest,
     Transfers,
@@ -57,8 +56,14 @@ from plait_registry.domain.staging import list_files
 from plait_registry.services.access import find_repository
 from plait_registry.services.complete_push import CompletePush, verify_push_allowed
 from plait_registry.services.guard_push import verify_not_condemned
+from plait_registry.services.limits import (
+    verify_room_for_notes,
+    verify_room_for_push,
+    verify_staged,
+)
 from plait_registry.services.notes import verify_note
 from plait_registry.services.quotas import verify_quota
+from plait_registry.services.stores import Stores
 
 MOST_NOTES_PER_PUSH = 10_000
 
@@ -70,21 +75,22 @@ class Push:
     """The four steps of a push."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, transfers: Transfers, clock: Clock
+        self, database: Database, stores: Stores, transfers: Transfers, clock: Clock
     ) -> None:
         self._database = database
         self._transfers = transfers
         self._clock = clock
-        self._complete = CompletePush(database, store, transfers, clock)
+        self._complete = CompletePush(database, stores, transfers, clock)
 
     def begin(self, caller: Caller, name: RepositoryName, request: wire.NewPush) -> wire.PushPlan:
         """Open a push and return what it has to upload.
 
         Raises:
-            Conflict: `ref-update-conflict`, the ref is not where the caller saw it.
+            Conflict: `ref-update-conflict`, the ref is not where the caller saw it;
+                `too-many-pushes`.
             InvalidInput: a commit, a manifest or a note breaks a rule.
             PermissionDenied: `ref-protected`.
-            TooLarge: `quota-exceeded`.
+            TooLarge: `quota-exceeded`, `too-many-notes`, `push-too-large`.
         """
         update = _parse_update(request.ref)
         if len(request.notes) > MOST_NOTES_PER_PUSH:
@@ -95,12 +101,17 @@ class Push:
         notes = tuple(_parse_note(note, now) for note in request.notes)
         staged = _parse_staged(request.staged)
         push = PushId(secrets.token_hex(16))
+        # In a read of its own: those that begin at the same time need not wait for each other for
+        # a limit that may well be passed by a few.
+        with self._database.read() as records:
+            verify_room_for_push(records, find_repository(records, caller, name, Right.WRITE))
 
         def insert(records: Records) -> RepositoryRecord:
             repository = find_repository(records, caller, name, Right.WRITE)
             verify_push_allowed(records, caller, repository, update)
             verify_expected(update, records.refs.find(repository.id, update.name))
-            verify_quota(records, repository.name, staged.files)
+            verify_quota(records, caller, repository.name, staged.files)
+            verify_room_for_notes(records, repository, notes)
             records.pushes.insert(
                 PushRow(
                     id=push,
@@ -114,6 +125,7 @@ class Push:
                 )
             )
             records.pushes.stage(push, staged.commits, staged.manifests)
+            verify_staged(records, push)
             return repository
 
         repository = self._database.transact(insert)
@@ -122,13 +134,18 @@ class Push:
     def stage(
         self, caller: Caller, name: RepositoryName, push_id: PushId, request: wire.StagedCommits
     ) -> wire.PushPlan:
-        """Add commits to an open push and return what they have to upload."""
+        """Add commits to an open push and return what they have to upload.
+
+        Raises:
+            TooLarge: `push-too-large`.
+        """
         staged = _parse_staged(request)
 
         def add(records: Records) -> RepositoryRecord:
             repository = find_repository(records, caller, name, Right.WRITE)
             _verify_open(records.pushes.get(repository.id, push_id))
             records.pushes.stage(push_id, staged.commits, staged.manifests)
+            verify_staged(records, push_id)
             return repository
 
         repository = self._database.transact(add)
@@ -275,18 +292,16 @@ def _announce(
     """Remember uploads, and return each with the handle that counts.
 
     Where another client announced the same object meanwhile, both go on under one handle. Where an
-    earlier push said something else about it, that is forgotten.
+    earlier push said something else about it, that is forgotten: an object joins one list of
+    ranges of a file. What was said of other objects of the file, or of other files, stays.
     """
     files = {upload.file for upload in uploads}
     earlier = records.pushes.find_uploads(repository, files)
     wishes = _by_wish(uploads)
     asked = {(upload.file, upload.object) for upload in uploads}
-    contradicted = [
-        row.object
-        for wish, row in _by_wish(earlier).items()
-        if (row.file, row.object) in asked and wish not in wishes
-    ]
-    records.pushes.forget_uploads(repository, contradicted)
+    for wish, row in _by_wish(earlier).items():
+        if (row.file, row.object) in asked and wish not in wishes:
+            records.pushes.forget_uploads(repository, [row.object], row.file)
     verify_not_condemned(records, {upload.object for upload in uploads})
     records.pushes.insert_uploads(uploads)
     kept = {(row.file, row.object): row for row in records.pushes.find_uploads(repository, files)}

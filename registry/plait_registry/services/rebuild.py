@@ -1,7 +1,7 @@
 """Rebuilding an empty database from the object store alone.
 
 (1) read the journal of refs: the newest document of each repository that is not deleted; (2) find
-the documents that say where files are, by looking at all small objects of the store; (3) for each
+the documents that say where files are, by looking at all that is small in the stores; (3) for each
 repository, walk from its refs to all commits and read their manifests, each checked against its id;
 (4) read every file of theirs through its extents and verify it as a push does; a document that
 somebody forged does not stand this; (5) in one transaction for each repository, insert the rows and
@@ -38,6 +38,7 @@ from plait_registry.services.back_up import verify_empty
 from plait_registry.services.garbage_report import Tell
 from plait_registry.services.journal_refs import JournalRefs, read_journal
 from plait_registry.services.stored_file import read_file
+from plait_registry.services.stores import Stores
 from plait_registry.services.verify_file import VerifyFile
 
 LARGEST_DOCUMENT = 16 * 1024 * 1024
@@ -71,15 +72,15 @@ class Rebuild:
     """Rebuilds one database."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, transfers: Transfers, journal: ObjectStore,
+        self, database: Database, stores: Stores, transfers: Transfers, journal: ObjectStore,
         clock: Clock,
     ) -> None:  # fmt: skip
         self._database = database
-        self._store = store
+        self._stores = stores
         self._journal = journal
         self._clock = clock
         self._verify = [
-            VerifyFile(store, transfers, salt=b"", allow_non_finite=allowed)
+            VerifyFile(stores.objects, transfers, salt=b"", allow_non_finite=allowed)
             for allowed in (False, True)
         ]
         self._known: dict[ObjectId, FileRow] = {}
@@ -109,13 +110,14 @@ class Rebuild:
     def _find_places(self) -> dict[ObjectId, list[tuple[Extent, ...]]]:
         """Return what the store's documents say about where each file is."""
         places: dict[ObjectId, list[tuple[Extent, ...]]] = {}
-        for item in self._store.list():
-            if item.size > LARGEST_DOCUMENT:
-                continue
-            begin = b"".join(self._store.read(item.id, 0, min(len(_BEGINNING), item.size)))
-            if begin == _BEGINNING:
-                for file, extents in self._parse_extents(item.id):
-                    places.setdefault(file, []).append(extents)
+        for store in self._stores.all:
+            for item in store.list():
+                if item.size > LARGEST_DOCUMENT:
+                    continue
+                begin = b"".join(store.read(item.id, 0, min(len(_BEGINNING), item.size)))
+                if begin == _BEGINNING:
+                    for file, extents in self._parse_extents(item.id):
+                        places.setdefault(file, []).append(extents)
         return places
 
     def _parse_extents(self, item: ObjectId) -> Iterator[tuple[ObjectId, tuple[Extent, ...]]]:
@@ -175,8 +177,9 @@ class Rebuild:
         files = list_files(manifests.values())
         rows = [self._find_file(file, places.get(key, ())) for key, file in files.items()]
         located = {row.sha256: row for row in rows}
+        objects = self._stores.objects
         types = {
-            key: parse_adapter_config(read_file(self._store, located[config.sha256].extents))
+            key: parse_adapter_config(read_file(objects, located[config.sha256].extents))
             for key, manifest in manifests.items()
             if (config := find_config(manifest)) is not None
         }
@@ -223,7 +226,7 @@ class Rebuild:
         raise problem
 
     def _read(self, item: ObjectId) -> bytes:
-        body = b"".join(self._store.read(item))
+        body = b"".join(self._stores.read(item, is_document=True))
         if hash_bytes(body) != item:
             raise Integrity(
                 "object-corrupt", f"the object {abbreviate(item)} is not what its name says"
@@ -231,7 +234,7 @@ class Rebuild:
         return body
 
     def _measure(self, item: ObjectId) -> int:
-        size = self._store.stat(item)
+        size = self._stores.objects.stat(item)
         if size is None:
             raise NotFound("object-not-found", f"the object {abbreviate(item)} is missing")
         return size

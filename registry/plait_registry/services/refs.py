@@ -20,6 +20,7 @@ from plait_registry.services.access import find_repository, right_to
 from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
 from plait_registry.services.guard_push import verify_commit_held
+from plait_registry.services.limits import verify_room_for_ref
 
 
 class ListRefs:
@@ -31,7 +32,10 @@ class ListRefs:
     def __call__(
         self, caller: Caller, name: RepositoryName
     ) -> tuple[RepositoryRecord, Sequence[Ref]]:
-        """Return the repository and all of its refs, sorted by kind and name."""
+        """Return the repository and all of its refs, sorted by kind and name.
+
+        They are `plait_registry.services.limits.MOST_REFS` at most, so that there are no pages.
+        """
         with self._database.read() as records:
             repository = find_repository(records, caller, name, Right.READ)
             return repository, records.refs.list(repository.id)
@@ -54,6 +58,7 @@ class CreateRef:
             Conflict: `ref-update-conflict`, the name points elsewhere; `tag-name-retired`.
             AlreadyExists: `ref-exists`, the name is that of a ref of the other kind.
             PermissionDenied: `ref-protected`.
+            TooLarge: `too-many-refs`.
         """
         with self._database.read() as records:
             repository = find_repository(records, caller, name, Right.WRITE)
@@ -66,7 +71,9 @@ class CreateRef:
                 return Ref(kind, ref, target)
             _verify_protected(records, caller, repository, ref, is_forced=False)
             verify_commit_held(records, repository, target)
-            records.refs.compare_and_set(repository.id, RefUpdate(kind, ref, None, target))
+            update = RefUpdate(kind, ref, None, target)
+            verify_room_for_ref(records, repository, update)
+            records.refs.compare_and_set(repository.id, update)
             change = Change.of_repository(
                 Action.REF_CREATE, repository.name, kind=kind.value, ref=ref, new=target
             )

@@ -1,6 +1,6 @@
 """Repairing what a check found, as far as the registry can by itself.
 
-- A commit's, a manifest's or a file's document is written anew from the database.
+- A commit's, a manifest's or a file's document is written anew from the database, to its place.
 - Of an object whose bytes are lost or wrong, the registry has no other copy: it forgets the files
   that lie in it, and removes it, so that a push of such a version is asked for them again and
   brings them back. Until then, reading them says so.
@@ -16,7 +16,8 @@ from plait.model.ids import ObjectId
 from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.garbage import RowKind
 from plait_registry.domain.inspection import DocumentKind, Finding, FindingKind
-from plait_registry.domain.ports import Clock, Database, ObjectStore, Records
+from plait_registry.domain.ports import Clock, Database, Records
+from plait_registry.services.stores import Stores
 
 _LOST = frozenset({FindingKind.OBJECT_MISSING, FindingKind.OBJECT_SIZE, FindingKind.OBJECT_CORRUPT})
 _DOCUMENTS = frozenset({FindingKind.DOCUMENT_MISSING, FindingKind.DOCUMENT_CORRUPT})
@@ -37,9 +38,9 @@ class RepairReport:
 class RepairStore:
     """Repairs one finding after the other."""
 
-    def __init__(self, database: Database, store: ObjectStore, clock: Clock) -> None:
+    def __init__(self, database: Database, stores: Stores, clock: Clock) -> None:
         self._database = database
-        self._store = store
+        self._stores = stores
         self._clock = clock
 
     def __call__(self, findings: Iterable[Finding]) -> RepairReport:
@@ -60,8 +61,8 @@ class RepairStore:
         if body is None:
             return 0
         # It is created only where there is none. What stands there is wrong, so nobody misses it.
-        self._store.discard_wrong(item)
-        self._store.put(item, body)
+        self._stores.documents.discard_wrong(item)
+        self._stores.documents.put(item, body)
         return 1
 
     def _forget(self, item: ObjectId) -> int:
@@ -81,7 +82,7 @@ class RepairStore:
             return len(files)
 
         forgotten = self._database.transact(forget)
-        self._store.delete(item)
+        self._stores.objects.delete(item)
         self._database.transact(lambda records: records.condemned.remove([item]))
         return forgotten
 

@@ -13,6 +13,10 @@ from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import NewRepository, RepositoryQuery, RepositoryRecord
 from plait_registry.services.access import find_repository
 from plait_registry.services.changes import record_change
+from plait_registry.services.limits import verify_room_for_repository
+
+MOST_REFS_AUDITED = 1_000
+"""Of a deleted repository: the row of the audit log says where they were, and how many in all."""
 
 
 class CreateRepository:
@@ -30,6 +34,7 @@ class CreateRepository:
         Raises:
             AlreadyExists: `repository-exists`, also where only the case differs.
             PermissionDenied: `permission-denied`; the same whether the namespace is there or not.
+            TooLarge: `too-many-repositories`.
         """
         verify_right(
             caller,
@@ -45,6 +50,7 @@ class CreateRepository:
                 namespace = records.namespaces.insert(name.namespace, now)
                 made = Change(Action.NAMESPACE_CREATE, namespace.name, namespace.key)
                 record_change(records, caller, made, at=now)
+            verify_room_for_repository(records, namespace.key)
             # Written as the namespace is, whatever the case in which it was typed.
             full_name = RepositoryName(namespace.name, name.name)
             created = records.repositories.insert(
@@ -129,9 +135,12 @@ class DeleteRepository:
 
         def delete(records: Records) -> None:
             found = find_repository(records, caller, name, Right.OWN)
-            refs = {ref.name: ref.target for ref in records.refs.list(found.id)}
+            refs = records.refs.list(found.id)
+            told = {ref.name: ref.target for ref in refs[:MOST_REFS_AUDITED]}
             records.repositories.delete(found.id)
-            change = Change.of_repository(Action.REPOSITORY_DELETE, found.name, refs=refs)
+            change = Change.of_repository(
+                Action.REPOSITORY_DELETE, found.name, refs=told, ref_count=len(refs)
+            )
             record_change(records, caller, change, at=now)
 
         self._database.transact(delete)

@@ -14,7 +14,10 @@ it; (2) delete it from the store; (3) take the mark away. Why nothing that is ne
 5. When a push completes, one transaction turns its rows into a version's and looks once more at all
    that it re-uses: files, objects, parents. Of that transaction and one that swept any of it,
    whichever comes second fails or sees the other.
-6. A deleter deletes within five minutes of its own mark. A mark that is an hour old belongs to one
+6. A document is an object in all of this, in a store of its own. One space of marks serves both: an
+   id stands for the same bytes in either, and while a row needs it as one it is condemned as
+   neither. So the worst of a mark that was meant for the other is to be told to come back.
+7. A deleter deletes within five minutes of its own mark. A mark that is an hour old belongs to one
    that died, and may be taken over. Between the two lies what clocks and slow stores may differ by.
 
 No object is condemned while a backup holds all of them, since the copy of the database that it took
@@ -32,6 +35,7 @@ from plait_registry.domain.garbage import NOBODY, MarkKind, RowKind
 from plait_registry.domain.moments import shift
 from plait_registry.domain.ports import Clock, Database, ObjectStore, Records, StoredObject
 from plait_registry.services.garbage_report import GarbageReport, Run, Tell
+from plait_registry.services.stores import Stores
 from plait_registry.services.sweep_repository import chunks
 
 LONGEST_DELETION = timedelta(minutes=5)
@@ -47,9 +51,9 @@ LISTING = 1_000
 class SweepObjects:
     """The last two layers of garbage collection."""
 
-    def __init__(self, database: Database, store: ObjectStore, clock: Clock) -> None:
+    def __init__(self, database: Database, stores: Stores, clock: Clock) -> None:
         self._database = database
-        self._store = store
+        self._stores = stores
         self._clock = clock
 
     def __call__(self, run: Run, report: GarbageReport, tell: Tell) -> None:
@@ -59,10 +63,11 @@ class SweepObjects:
         if run.sweep:
             self._take_over(run)
         seen = 0
-        for batch in chunks(self._store.list(), LISTING):
-            self._consider(batch, run, report)
-            seen += len(batch)
-            tell(f"{seen} objects of the store looked at")
+        for store in self._stores.all:
+            for batch in chunks(store.list(), LISTING):
+                self._consider(store, batch, run, report)
+                seen += len(batch)
+                tell(f"{seen} objects of the store looked at")
         if run.sweep:
             self._drop_absent()
 
@@ -79,7 +84,9 @@ class SweepObjects:
     def _drop(self, kind: RowKind, ids: Sequence[str]) -> int:
         return self._database.transact(lambda records: records.remains.drop_unheld(kind, ids))
 
-    def _consider(self, batch: Sequence[StoredObject], run: Run, report: GarbageReport) -> None:
+    def _consider(
+        self, store: ObjectStore, batch: Sequence[StoredObject], run: Run, report: GarbageReport
+    ) -> None:
         """Mark what nothing needs, and delete what was marked before the grace."""
         sizes = {item.id: item.size for item in batch}
         with self._database.read() as records:
@@ -98,14 +105,14 @@ class SweepObjects:
         for part in chunks(due, BATCH):
             gone: Sequence[ObjectId] = part
             if run.sweep:
-                condemned_now = self._condemn(part)
+                condemned_now = self._condemn(store, part)
                 report.held = report.held or condemned_now is None
                 gone = condemned_now or ()
             report.objects += len(gone)
             report.object_bytes += sum(sizes[item] for item in gone)
 
-    def _condemn(self, objects: Sequence[ObjectId]) -> list[ObjectId] | None:
-        """Delete those of `objects` that nothing needs; None where a backup holds them."""
+    def _condemn(self, store: ObjectStore, objects: Sequence[ObjectId]) -> list[ObjectId] | None:
+        """Delete from a store what nothing needs; None where a backup holds all of them."""
         now = self._clock.now()
 
         def condemn(records: Records) -> list[ObjectId] | None:
@@ -121,16 +128,19 @@ class SweepObjects:
 
         goes = self._database.transact(condemn)
         if goes:
-            self._delete(goes, since=now)
+            self._delete([store], goes, since=now)
         return goes
 
-    def _delete(self, objects: Sequence[ObjectId], *, since: str) -> None:
+    def _delete(
+        self, stores: Sequence[ObjectStore], objects: Sequence[ObjectId], *, since: str
+    ) -> None:
         last = shift(since, LONGEST_DELETION)
         deleted = []
         for item in objects:
             if self._clock.now() > last:
                 break
-            self._store.delete(item)
+            for store in stores:
+                store.delete(item)
             deleted.append(item)
         self._database.transact(lambda records: records.condemned.remove(deleted))
 
@@ -152,16 +162,18 @@ class SweepObjects:
 
         goes = self._database.transact(take)
         if goes:
-            self._delete(goes, since=run.now)
+            # The mark does not say where it was being deleted.
+            self._delete(self._stores.all, goes, since=run.now)
 
     def _drop_absent(self) -> None:
         """Drop the rows of objects that belong to no file and are not in the store either."""
         with self._database.read() as records:
             loose = records.remains.list_loose()
             marks = records.marks.find(MarkKind.OBJECT, NOBODY, loose)
-        absent = [item for item in loose if item not in marks and self._store.stat(item) is None]
+        store = self._stores.objects
+        absent = [item for item in loose if item not in marks and store.stat(item) is None]
         for batch in chunks(absent, BATCH):
-            self._condemn(batch)
+            self._condemn(store, batch)
 
 
 def name_documents(database: Database) -> None:

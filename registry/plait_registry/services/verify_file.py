@@ -22,10 +22,6 @@ from plait_registry.domain.dedup import join_extents
 from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.ports import ObjectStore, Transfers
 from plait_registry.domain.records import Extent, FileRow, ObjectRow, TensorRow, UploadRow
-from plait_registry.services.read_ahead import read_ahead
-
-LEAST_AHEAD = 2 << 20
-"""Bytes of an extent from which on the next piece is fetched while one is verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class VerifyFile:
         upload = self._finish(file, uploads)
         extents = join_extents(file, upload.ranges, uploaded=upload.object, located=located)
         row = self._read(file, extents, upload)
-        return VerifiedFile(row, ObjectRow(upload.object, upload.size))
+        return VerifiedFile(row, ObjectRow(upload.object, upload.size, home=upload.repository))
 
     def stored(self, file: File, extents: Sequence[Extent]) -> VerifiedFile:
         """Verify a manifest's words about a file that is stored; raises as `uploaded`."""
@@ -129,10 +125,7 @@ class VerifyFile:
         return None
 
     def _pieces(self, extent: Extent) -> Iterator[bytes]:
-        begin, end = extent.offset, extent.offset + extent.size
-        pieces = self._store.read(extent.object, begin, end)
-        # A thread costs more than it saves where there is little to read.
-        return read_ahead(pieces) if extent.size >= LEAST_AHEAD else pieces
+        return self._store.read(extent.object, extent.offset, extent.offset + extent.size)
 
 
 def digest_table(file: File) -> ObjectId | None:

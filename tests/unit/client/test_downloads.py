@@ -24,9 +24,9 @@ LOST = Unavailable("registry-unreachable", "The connection was lost.")
 Check = Callable[[Path], None]
 
 
-@pytest.fixture
-def transport() -> MemoryTransport:
-    return MemoryTransport()
+@pytest.fixture(params=[False, True], ids=["any range", "signed ranges"])
+def transport(request: pytest.FixtureRequest) -> MemoryTransport:
+    return MemoryTransport(spans=request.param)
 
 
 @pytest.fixture
@@ -69,6 +69,10 @@ def test_order_in_the_file_need_not_be_that_of_the_object() -> None:
     assert (first.object, first.start, first.stop) == (0, 40, 60)
     assert first.parts == (Piece(40, 50, 14), Piece(50, 60, 0))
     assert second.parts == (Piece(0, 4, 10),)
+
+
+def test_ranges_that_are_signed_by_themselves_are_not_fetched_together() -> None:
+    assert spans(source((0, 10, 5), (1, 15, 5))) == [(0, 10, 15), (1, 15, 20)]
 
 
 def test_the_same_bytes_twice_in_one_file_arrive_twice() -> None:

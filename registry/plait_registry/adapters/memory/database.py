@@ -35,6 +35,7 @@ from plait_registry.adapters.memory.names import MemoryRefTable, MemoryRepositor
 from plait_registry.adapters.memory.pushes import MemoryPushTable
 from plait_registry.adapters.memory.ref_journal import MemoryJournalTable
 from plait_registry.adapters.memory.state import State
+from plait_registry.adapters.memory.tallies import MemoryTallyTable
 from plait_registry.adapters.memory.usage import MemoryUsageTable
 from plait_registry.domain.ports import Database, Records
 
@@ -64,6 +65,7 @@ class MemoryRecords(Records):
         self._remains = MemoryRemainsTable(state, writable=writable)
         self._inspection = MemoryInspectionTable(state, writable=writable)
         self._usage = MemoryUsageTable(state, writable=writable)
+        self._tallies = MemoryTallyTable(state, writable=writable)
         self._journal = MemoryJournalTable(state, writable=writable)
 
     @property
@@ -160,6 +162,11 @@ class MemoryRecords(Records):
     @override
     def usage(self) -> MemoryUsageTable:
         return self._usage
+
+    @property
+    @override
+    def tallies(self) -> MemoryTallyTable:
+        return self._tallies
 
     @property
     @override

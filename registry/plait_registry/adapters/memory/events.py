@@ -150,10 +150,20 @@ class MemoryDeliveryTable(MemoryTable, DeliveryTable):
 
     @override
     def find_due(self, now: str) -> tuple[WebhookId, EventId] | None:
+        hooks = self._state.webhooks
+        busy = {
+            hooks[webhook].namespace
+            for (webhook, _), (_, until) in self._state.leases.items()
+            if until > now
+        }
         turns = [min(rows, key=lambda row: row.event.id) for rows in self._pending().values()]
-        due = [row for row in turns if row.due_at <= now and self._is_free(row, now)]
-        first = min(due, key=lambda row: (row.due_at, row.event.id), default=None)
-        return None if first is None else (first.webhook, first.event.id)
+        due = [
+            (hooks[row.webhook].failures > 0, row.due_at, row.event.id, row.webhook)
+            for row in turns
+            if row.due_at <= now and hooks[row.webhook].namespace not in busy
+        ]
+        first = min(due, default=None)
+        return None if first is None else (first[3], first[2])
 
     @override
     def claim(self, webhook: WebhookId, event: EventId, lease: Lease) -> DeliveryRow | None:

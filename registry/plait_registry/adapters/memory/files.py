@@ -72,6 +72,13 @@ class MemoryFileTable(MemoryTable, FileTable):
         return frozenset(item for item in objects if item in self._state.objects)
 
     @override
+    def find_own(
+        self, repository: RepositoryId, objects: Collection[ObjectId]
+    ) -> frozenset[ObjectId]:
+        found = self.find_objects(objects)
+        return frozenset(item for item in found if self._state.objects[item].home == repository)
+
+    @override
     def locate_tensors(
         self, readable: Readable, tensors: Collection[ObjectId]
     ) -> Mapping[ObjectId, Sequence[Extent]]:

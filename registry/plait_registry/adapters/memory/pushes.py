@@ -73,13 +73,20 @@ class MemoryPushTable(MemoryTable, PushTable):
         ]
 
     @override
-    def forget_uploads(self, repository: RepositoryId, objects: Collection[ObjectId]) -> None:
+    def forget_uploads(
+        self,
+        repository: RepositoryId,
+        objects: Collection[ObjectId],
+        file: ObjectId | None = None,
+    ) -> None:
         unwanted = set(objects)
         draft = self._draft
         draft.uploads = {
             key: row
             for key, row in draft.uploads.items()
-            if row.repository != repository or row.object not in unwanted
+            if row.repository != repository
+            or row.object not in unwanted
+            or file not in (None, row.file)
         }
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from plait.errors import Internal
@@ -119,6 +119,10 @@ class State:
         self.expired = _without(self.expired, lambda key, _: key[0] == repository)
         self.marks = _without(self.marks, lambda key, _: key[1] == repository)
         self.drop_webhooks(lambda webhook: webhook.repository == repository)
+        self.objects = {
+            key: replace(row, home=None) if row.home == repository else row
+            for key, row in self.objects.items()
+        }
 
     def drop_webhooks(self, goes: Callable[[WebhookRecord], bool]) -> None:
         """Remove webhooks with their deliveries."""

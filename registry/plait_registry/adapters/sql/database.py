@@ -48,6 +48,7 @@ from plait_registry.adapters.sql.pushes import SqlPushTable
 from plait_registry.adapters.sql.ref_journal import SqlJournalTable
 from plait_registry.adapters.sql.refs import SqlRefTable
 from plait_registry.adapters.sql.repositories import SqlRepositoryTable
+from plait_registry.adapters.sql.tallies import SqlTallyTable
 from plait_registry.adapters.sql.usage import SqlUsageTable
 from plait_registry.adapters.sql.webhooks import SqlDeliveryTable, SqlWebhookTable
 from plait_registry.domain.ports import Database, Records
@@ -78,6 +79,7 @@ class SqlRecords(Records):
         self._remains = SqlRemainsTable(connection)
         self._inspection = SqlInspectionTable(connection)
         self._usage = SqlUsageTable(connection)
+        self._tallies = SqlTallyTable(connection)
         self._journal = SqlJournalTable(connection)
 
     @property
@@ -174,6 +176,11 @@ class SqlRecords(Records):
     @override
     def usage(self) -> SqlUsageTable:
         return self._usage
+
+    @property
+    @override
+    def tallies(self) -> SqlTallyTable:
+        return self._tallies
 
     @property
     @override

@@ -88,7 +88,8 @@ deliveries = Table(
     Column("due_at", TEXT, nullable=False),
     # Who sends it now, and until when nobody else may.
     Column("holder", ID),
-    Column("held_until", TEXT),
+    # Indexed, since only the few that are being sent have one.
+    Column("held_until", TEXT, index=True),
     Column("last_at", TEXT),
     Column("last_status", Integer),
     Column("last_error", TEXT),

@@ -92,7 +92,7 @@ _EXTENTS_OF_REPOSITORY = _EXTENTS.join_from(
 _KNOWN = select(tables.files.c.sha256, tables.files.c.tensor_table).where(
     tables.files.c.sha256.in_(bindparam("files", expanding=True))
 )
-_OBJECTS = select(tables.objects.c.sha256).where(
+_OBJECTS = select(tables.objects.c.sha256, tables.objects.c.home_id).where(
     tables.objects.c.sha256.in_(bindparam("objects", expanding=True))
 )
 
@@ -126,7 +126,9 @@ class SqlFileTable(FileTable):
         # In one order, as two pushes of the same files would otherwise wait for each other.
         files = sorted(files, key=attrgetter("sha256"))
         objects = sorted(objects, key=attrgetter("sha256"))
-        object_rows = [{"sha256": row.sha256, "size": row.size} for row in objects]
+        object_rows = [
+            {"sha256": row.sha256, "size": row.size, "home_id": row.home} for row in objects
+        ]
         insert_new(self._connection, tables.objects, object_rows)
         known = self._find(_KNOWN, [row.sha256 for row in files])
         fresh = [row for row in files if row.sha256 not in known]
@@ -173,10 +175,22 @@ class SqlFileTable(FileTable):
 
     @override
     def find_objects(self, objects: Collection[ObjectId]) -> frozenset[ObjectId]:
-        found: set[ObjectId] = set()
+        return frozenset(self._find_homes(objects))
+
+    @override
+    def find_own(
+        self, repository: RepositoryId, objects: Collection[ObjectId]
+    ) -> frozenset[ObjectId]:
+        # Compared here, so that no database begins with all objects of the repository.
+        homes = self._find_homes(objects)
+        return frozenset(key for key, home in homes.items() if home == repository)
+
+    def _find_homes(self, objects: Collection[ObjectId]) -> Mapping[ObjectId, int | None]:
+        found: dict[ObjectId, int | None] = {}
         for batch in batches(objects):
-            found.update(self._connection.execute(_OBJECTS, {"objects": batch}).scalars())
-        return frozenset(found)
+            for row in self._connection.execute(_OBJECTS, {"objects": batch}):
+                found[ObjectId(row.sha256)] = row.home_id
+        return found
 
     @override
     def locate_tensors(

@@ -99,13 +99,19 @@ class SqlPushTable(PushTable):
         return [read_upload(row) for row in sorted(rows, key=lambda row: row.id)]
 
     @override
-    def forget_uploads(self, repository: RepositoryId, objects: Collection[ObjectId]) -> None:
+    def forget_uploads(
+        self,
+        repository: RepositoryId,
+        objects: Collection[ObjectId],
+        file: ObjectId | None = None,
+    ) -> None:
         for batch in batches(objects):
-            self._connection.execute(
-                delete(uploads).where(
-                    uploads.c.repository_id == repository, uploads.c.object_sha256.in_(batch)
-                )
+            statement = delete(uploads).where(
+                uploads.c.repository_id == repository, uploads.c.object_sha256.in_(batch)
             )
+            if file is not None:
+                statement = statement.where(uploads.c.file_sha256 == file)
+            self._connection.execute(statement)
 
     @override
     def complete(

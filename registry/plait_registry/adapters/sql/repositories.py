@@ -29,6 +29,7 @@ from plait_registry.adapters.sql.garbage_tables import push_documents
 from plait_registry.adapters.sql.tables import (
     METADATA,
     commits,
+    objects,
     push_commits,
     push_manifests,
     pushes,
@@ -136,6 +137,10 @@ class SqlRepositoryTable(RepositoryTable):
         own = select(pushes.c.id).where(pushes.c.repository_id == repository)
         for table in (push_commits, push_manifests, push_documents):
             self._connection.execute(delete(table).where(table.c.push_id.in_(own)))
+        # SQLite gives an id again: the next one must not read the objects of this one.
+        self._connection.execute(
+            update(objects).where(objects.c.home_id == repository).values(home_id=None)
+        )
         # Whatever names the repository goes before what it names itself.
         for table in reversed(METADATA.sorted_tables):
             if "repository_id" in table.c:

@@ -112,6 +112,9 @@ objects = Table(
     Column("size", BigInteger, nullable=False),
     # How the store holds the bytes; their sha256 is that of the raw ones.
     Column("encoding", TEXT, nullable=False, server_default="raw"),
+    # The repository that it was uploaded to, whose readers may read all of it. Null where that is
+    # unknown or gone. No foreign key, so that a program of the schema before can delete one.
+    Column("home_id", BigInteger, index=True),
 )
 
 files = Table(
@@ -231,6 +234,8 @@ pushes = Table(
     Column("created_at", TEXT, nullable=False),
     Column("state", TEXT, nullable=False),
     Column("result", JSON_VALUE),
+    # The open ones of a repository are counted before another one begins.
+    Index(None, "repository_id", "state"),
 )
 
 push_commits = Table(

@@ -28,7 +28,7 @@ class SqlUsageTable(UsageTable):
         held = (
             select(repository_files.c.file_sha256)
             .join(repositories, repositories.c.id == repository_files.c.repository_id)
-            .where(*_of(namespace))
+            .where(*within_namespace(namespace))
         )
         row = self._connection.execute(
             select(func.coalesce(func.sum(files.c.size), 0), func.count()).where(
@@ -44,12 +44,13 @@ class SqlUsageTable(UsageTable):
             statement = (
                 select(repository_files.c.file_sha256)
                 .join(repositories, repositories.c.id == repository_files.c.repository_id)
-                .where(*_of(namespace), repository_files.c.file_sha256.in_(batch))
+                .where(*within_namespace(namespace), repository_files.c.file_sha256.in_(batch))
             )
             held.update(self._connection.execute(statement).scalars())
         return frozenset(file for file in files if file not in held)
 
 
-def _of(namespace: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def within_namespace(namespace: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the condition that a repository is of a namespace, as a range of its index."""
     key = repositories.c.key
     return (key > f"{namespace}/", key < f"{namespace}{_AFTER_SLASH}")

@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, delete, func, insert, or_, select, update
 from typing_extensions import override
 
 from plait.model.address import RepositoryName
@@ -36,6 +36,8 @@ _DELIVERY = select(
 _TURNS = (
     select(
         webhooks.c.id,
+        webhooks.c.namespace_key,
+        case((webhooks.c.failures > 0, 1), else_=0).label("failed"),
         select(func.min(deliveries.c.event_id))
         .where(deliveries.c.webhook_id == webhooks.c.id, _PENDING)
         .scalar_subquery()
@@ -118,6 +120,11 @@ class SqlDeliveryTable(DeliveryTable):
 
     @override
     def find_due(self, now: str) -> tuple[WebhookId, EventId] | None:
+        busy = (
+            select(webhooks.c.namespace_key)
+            .join(deliveries, deliveries.c.webhook_id == webhooks.c.id)
+            .where(deliveries.c.held_until > now)
+        )
         statement = (
             select(deliveries.c.webhook_id, deliveries.c.event_id)
             .join(
@@ -127,8 +134,8 @@ class SqlDeliveryTable(DeliveryTable):
                     _TURNS.c.event_id == deliveries.c.event_id,
                 ),
             )
-            .where(deliveries.c.due_at <= now, _is_free(now))
-            .order_by(deliveries.c.due_at, deliveries.c.event_id)
+            .where(deliveries.c.due_at <= now, _TURNS.c.namespace_key.not_in(busy))
+            .order_by(_TURNS.c.failed, deliveries.c.due_at, deliveries.c.event_id)
             .limit(1)
         )
         row = self._connection.execute(statement).one_or_none()

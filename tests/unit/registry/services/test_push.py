@@ -49,12 +49,13 @@ def test_completing_again_gets_the_same_answer() -> None:
     assert registry.complete(plan) == registry.complete(plan)
 
 
-def test_commits_and_manifests_are_in_the_store_too() -> None:
+def test_commits_and_manifests_are_in_the_store_too_apart_from_objects() -> None:
     registry = MemoryRegistry()
     version = make_version("one")
     registry.push(version)
     for document in (version.id, version.commit["manifest"]):
-        assert hash_bytes(registry.store.get(ObjectId(document))) == document
+        assert hash_bytes(registry.documents.get(ObjectId(document))) == document
+        assert registry.store.stat(ObjectId(document)) is None
 
 
 def test_files_that_are_stored_are_not_asked_for() -> None:

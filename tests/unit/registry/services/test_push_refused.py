@@ -71,6 +71,8 @@ def test_file_that_claims_to_be_a_commit_does_not_take_the_commit_from_the_store
     registry = MemoryRegistry()
     first = make_version("one")
     registry.push(first)
+    # As the version before kept them: where uploads go.
+    registry.store.objects.update(registry.documents.objects)
     for document in (first.id, ManifestId(first.commit["manifest"])):
         key = ObjectId(document)
         stored = registry.store.get(key)
@@ -99,6 +101,26 @@ def test_object_with_the_right_bytes_outlives_a_push_that_lies_about_it() -> Non
     with pytest.raises(Integrity):
         registry.complete(plan, OTHER)
     assert registry.complete(waiting).commits == 1
+
+
+def test_lie_about_one_file_leaves_the_same_object_of_another_file_announced() -> None:
+    registry = MemoryRegistry()
+    known = {"left": bytes(70_000), "right": b"r" * 70_000}
+    registry.push(make_version("known", tensors={"a": known["left"], "b": known["right"]}))
+    # The two files differ in a tensor that is stored: what they lack, which is their headers and
+    # another tensor, is the same, and so is the object of it.
+    versions = [make_version(side, tensors={"w": known[side], "x": b"new"}) for side in known]
+    plans = [registry.begin(item, branch=side) for side, item in zip(known, versions, strict=True)]
+    [[honest], [lie]] = [
+        [item for item in registry.announce(plan, version) if len(item.ranges) > 1]
+        for plan, version in zip(plans, versions, strict=True)
+    ]
+    assert (honest.sha256, honest.file == lie.file) == (lie.sha256, False)
+    for plan, version in zip(plans, versions, strict=True):
+        registry.upload(plan, version)
+    size = next(file.size for file in plans[1].files if file.sha256 == lie.file)
+    registry.sign(plans[1], [replace(lie, ranges=[(0, size)], size=size + SALT_SIZE, parts=[])])
+    assert registry.complete(plans[0]).ref.target == versions[0].id
 
 
 def test_object_with_wrong_bytes_is_removed_and_can_be_sent_again() -> None:
