@@ -125,9 +125,8 @@ def test_damage_is_found_repaired_and_healed_by_a_push(site: Site) -> None:
     driver = HttpDriver(site.start(), NAME)
     version = make_version("kept")
     push(driver, version)
-    largest = max(site.registry.objects(), key=lambda path: site.registry.objects()[path])
-    (path,) = (site.folder / "data" / "objects").rglob(Path(largest).name)
-    path.unlink()
+    objects = (path for path in (site.folder / "data" / "objects").rglob("*") if path.is_file())
+    max(objects, key=lambda path: path.stat().st_size).unlink()
     assert site.operate("fsck", "--quiet").status == 1
     site.operate("fsck", "--repair", "--quiet")
     push(driver, version, branch="again")
