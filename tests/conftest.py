@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -17,6 +18,10 @@ SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 
 # Set when this file loads, since huggingface_hub and tokenizers read them at import.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+# A machine that others use as well is slow at times; the hang timeout ends what never ends.
+hypothesis.settings.register_profile("plait", deadline=None)
+hypothesis.settings.load_profile("plait")
 
 
 @pytest.fixture(scope="session")
