@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -39,6 +40,10 @@ class Outcome:
 
     lines: Sequence[str]
     status: int = 0
+
+
+SECONDS_BETWEEN_LINES = 2.0
+"""Of progress on standard error."""
 
 
 def run_care_command(settings: Settings, options: argparse.Namespace) -> Outcome:
@@ -170,8 +175,14 @@ def parse_sample(options: argparse.Namespace) -> float:
 
 
 def _tell(options: argparse.Namespace) -> Callable[[str], None]:
+    """Return what shows progress: a line now and then, since short work needs none."""
+    next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
     def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        nonlocal next_line
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            print(line, file=sys.stderr, flush=True)
 
     return (lambda _: None) if options.quiet else tell
 
