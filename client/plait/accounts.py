@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from plait import wire
-from plait.errors import Unavailable
 from plait.model.address import RepositoryName
+from plait.paging import read_pages
 from plait.transport import Transport, repository_path
 from plait.wire_accounts import (
     AuditPage,
@@ -220,8 +220,8 @@ def read_audit(transport: Transport, wanted: AuditFilter) -> Iterator[AuditRow]:
     Raises:
         PermissionDenied: the caller owns no namespace.
     """
-    cursor: str | None = None
-    while True:
+
+    def ask(cursor: str | None) -> AuditPage:
         query = {
             "namespace": wanted.namespace,
             "subject": wanted.subject,
@@ -229,13 +229,10 @@ def read_audit(transport: Transport, wanted: AuditFilter) -> Iterator[AuditRow]:
             "cursor": cursor,
         }
         answer = transport.call("GET", f"{wire.API_PREFIX}/audit", query=query)
-        page = wire.decode(AuditPage, answer)
+        return wire.decode(AuditPage, answer)
+
+    for page in read_pages(ask):
         yield from page.rows
-        if page.next is None:
-            return
-        if page.next == cursor:
-            raise Unavailable("registry-misbehaved", "The registry's list does not end.")
-        cursor = page.next
 
 
 def _quote(name: str) -> str:

@@ -16,7 +16,8 @@ from plait.model.commit import Commit
 from plait.model.ids import CommitId, ManifestId, parse_commit_id, parse_manifest_id
 from plait.model.manifest import Manifest
 from plait.model.refs import HEAD, Ref, RefKind, RefName, parse_ref_name
-from plait.transport import Transport, repository_path
+from plait.paging import read_pages
+from plait.transport import Query, Transport, repository_path
 
 MANIFESTS_PER_CALL = 100
 
@@ -118,26 +119,20 @@ def iter_log(
 
     `exclude` leaves out those commits and all that they reach.
     """
-    cursor: str | None = None
-    while True:
-        answer = transport.call(
-            "GET",
-            repository_path(repository, "/commits"),
-            query={
-                "revision": revision,
-                "exclude": list(exclude),
-                "limit": page_size,
-                "cursor": cursor,
-            },
-        )
-        page = wire.decode(wire.CommitPage, answer)
+
+    def ask(cursor: str | None) -> wire.CommitPage:
+        query: Query = {
+            "revision": revision,
+            "exclude": list(exclude),
+            "limit": page_size,
+            "cursor": cursor,
+        }
+        answer = transport.call("GET", repository_path(repository, "/commits"), query=query)
+        return wire.decode(wire.CommitPage, answer)
+
+    for page in read_pages(ask):
         for record in page.commits:
             yield read_commit(record)
-        if page.next is None:
-            return
-        if page.next == cursor:
-            raise Unavailable("registry-misbehaved", "The registry's log does not end.")
-        cursor = page.next
 
 
 def read_commit(record: wire.CommitRecord) -> CommitInfo:

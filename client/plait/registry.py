@@ -10,11 +10,11 @@ from plait import wire
 from plait.accounts import AuditFilter, Namespaces, Tokens, Users, identify, read_audit
 from plait.cache import Cache
 from plait.configuration import Configuration
-from plait.errors import Unavailable
 from plait.events import EventFilter, follow_events, read_events
 from plait.http_transport import HttpOptions, HttpTransport
 from plait.model.address import RepositoryName
 from plait.model.commit import Person
+from plait.paging import read_pages
 from plait.push_folder import create_repository
 from plait.repository import Repository
 from plait.transport import Transport
@@ -133,26 +133,20 @@ class Registry:
         adapter_type: str | None = None,
     ) -> Iterator[wire.Repository]:
         """Yield the repositories whose name or description has `query` in it, sorted by name."""
-        cursor: str | None = None
-        while True:
-            answer = self._transport.call(
-                "GET",
-                f"{wire.API_PREFIX}/repositories",
-                query={
-                    "query": query,
-                    "namespace": namespace,
-                    "base": base,
-                    "adapter_type": adapter_type,
-                    "cursor": cursor,
-                },
-            )
-            page = wire.decode(wire.RepositoryPage, answer)
+
+        def ask(cursor: str | None) -> wire.RepositoryPage:
+            wanted = {
+                "query": query,
+                "namespace": namespace,
+                "base": base,
+                "adapter_type": adapter_type,
+                "cursor": cursor,
+            }
+            answer = self._transport.call("GET", f"{wire.API_PREFIX}/repositories", query=wanted)
+            return wire.decode(wire.RepositoryPage, answer)
+
+        for page in read_pages(ask):
             yield from page.repositories
-            if page.next is None:
-                return
-            if page.next == cursor:
-                raise Unavailable("registry-misbehaved", "The registry's list does not end.")
-            cursor = page.next
 
 
 def open_registry(configuration: Configuration) -> Registry:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from plait import wire
-from plait.errors import Unavailable
+from plait.paging import read_pages
 from plait.transport import Transport
 from plait.wire_events import (
     CreatedWebhook,
@@ -72,18 +72,14 @@ class Webhooks:
 
     def deliveries(self, webhook: str, *, state: str | None = None) -> Iterator[Delivery]:
         """Yield what became of each event, newest first; `state` as `dead`."""
-        cursor: str | None = None
-        while True:
-            answer = self._call(
-                "GET", webhook, tail="/deliveries", query={"state": state, "cursor": cursor}
-            )
-            page = wire.decode(DeliveryPage, answer)
+
+        def ask(cursor: str | None) -> DeliveryPage:
+            query = {"state": state, "cursor": cursor}
+            answer = self._call("GET", webhook, tail="/deliveries", query=query)
+            return wire.decode(DeliveryPage, answer)
+
+        for page in read_pages(ask):
             yield from page.deliveries
-            if page.next is None:
-                return
-            if page.next == cursor:
-                raise Unavailable("registry-misbehaved", "The registry's list does not end.")
-            cursor = page.next
 
     def redeliver(self, delivery: str) -> Delivery:
         """Have a delivery sent anew, with as many attempts as the first time."""

@@ -12,7 +12,6 @@ Whatever a crash leaves in `incoming/` has no name that anyone reads.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import secrets
@@ -26,6 +25,7 @@ from typing_extensions import override
 
 from plait.errors import Integrity, NotFound, Unavailable
 from plait.model.ids import ObjectId, abbreviate, hash_bytes, parse_object_id
+from plait_registry.domain.object_names import has_its_name
 from plait_registry.domain.ports import ObjectStore, StoredObject
 
 PIECE_SIZE = 1024 * 1024
@@ -231,17 +231,6 @@ class IncomingFile:
         if self._descriptor is None:
             raise ValueError("the file was discarded")
         return self._descriptor
-
-
-def has_its_name(store: ObjectStore, object_id: ObjectId) -> bool:
-    """Tell whether an object's bytes are what its id says; an absent one's are not."""
-    digest = hashlib.sha256()
-    try:
-        for piece in store.read(object_id):
-            digest.update(piece)
-    except NotFound:
-        return False
-    return digest.hexdigest() == object_id
 
 
 def is_object_name(folder: str, name: str) -> bool:

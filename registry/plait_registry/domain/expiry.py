@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from plait.errors import InvalidInput
+from plait_registry.domain.moments import FORMAT
 
 DEFAULT = "90d"
 """Long enough for a quarter's work, and short enough that a lost token dies by itself."""
@@ -18,7 +19,6 @@ MOST_DAYS = 3_650
 _DAYS = re.compile(r"([0-9]{1,4})d")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
 _END_OF_DAY = "T23:59:59Z"
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def parse_expiry(text: str, now: str) -> str | None:
@@ -32,14 +32,14 @@ def parse_expiry(text: str, now: str) -> str | None:
     if text == NEVER:
         return None
     try:
-        end = _parse(text, datetime.strptime(now, _TIME).replace(tzinfo=UTC))
+        end = _parse(text, datetime.strptime(now, FORMAT).replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         raise InvalidInput(
             "invalid-input",
             f"{text!r:.80} is no end of a token: expected days from 1d to {MOST_DAYS}d, a date as "
             f"2027-01-31, a time as 2027-01-31T12:00:00Z, or {NEVER!r}.",
         ) from None
-    written = end.strftime(_TIME)
+    written = end.strftime(FORMAT)
     if written <= now:
         raise InvalidInput("invalid-input", f"{text!r:.80} is over already: choose a later end.")
     return written
@@ -60,4 +60,4 @@ def _parse(text: str, now: datetime) -> datetime:
     moment = _MOMENT.fullmatch(text)
     if moment is None:
         raise ValueError(text)
-    return datetime.strptime(text if moment[1] else text + _END_OF_DAY, _TIME).replace(tzinfo=UTC)
+    return datetime.strptime(text if moment[1] else text + _END_OF_DAY, FORMAT).replace(tzinfo=UTC)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def shift(moment: str, by: timedelta) -> str:
     """Return the moment that lies so much later, or with a negative span earlier."""
-    return (datetime.strptime(moment, _FORMAT) + by).strftime(_FORMAT)  # noqa: DTZ007 - UTC as text
+    return (datetime.strptime(moment, FORMAT) + by).strftime(FORMAT)  # noqa: DTZ007 - UTC as text

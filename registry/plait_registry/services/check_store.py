@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from plait.errors import NotFound, PlaitError
+from plait.errors import PlaitError
 from plait.model.commit import Commit
 from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate, hash_bytes
 from plait_registry.domain.garbage import KeptRepository
 from plait_registry.domain.inspection import DocumentKind, Finding, FindingKind
 from plait_registry.domain.manifest_files import find_files
 from plait_registry.domain.moments import shift
-from plait_registry.domain.ports import Clock, Database, ObjectStore, Records, StoredObject
+from plait_registry.domain.object_names import has_its_name
+from plait_registry.domain.ports import Clock, Database, Records, StoredObject
 from plait_registry.domain.reach import find_unreachable
 from plait_registry.domain.records import CommitRow, FileRow, RepositoryId
 from plait_registry.services.garbage_report import Tell
@@ -260,17 +261,6 @@ class CheckStore:
                 return
             yield page
             after = key(page[-1])
-
-
-def has_its_name(store: ObjectStore, object_id: ObjectId) -> bool:
-    """Tell whether an object is there and its bytes are what its id says."""
-    digest = hashlib.sha256()
-    try:
-        for piece in store.read(object_id):
-            digest.update(piece)
-    except NotFound:
-        return False
-    return digest.hexdigest() == object_id
 
 
 def _by_prefix(listing: Iterator[StoredObject]) -> Iterator[tuple[str, dict[ObjectId, int]]]:

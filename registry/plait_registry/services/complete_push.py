@@ -10,7 +10,6 @@ sees anything, and nothing is locked while bytes are read. How it gets on with g
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from plait_registry.domain.access import Caller, Readable, Right
 from plait_registry.domain.ancestry import Link
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.extents import describe_extents
+from plait_registry.domain.object_names import has_its_name
 from plait_registry.domain.policy import find_config
 from plait_registry.domain.ports import Clock, Database, Records, Transfers
 from plait_registry.domain.protection import verify_move
@@ -171,7 +171,7 @@ class CompletePush:
         objects = {upload.object for upload in uploads}
         # Not every one is wrong: a weight may be NaN, or the manifest lie. Others may complete
         # with the right ones at this moment, and must not meet them condemned.
-        wrong = {item for item in objects if not self._has_its_name(item)}
+        wrong = {item for item in objects if not has_its_name(self._store, item)}
         now = self._clock.now()
 
         def condemn(records: Records) -> list[ObjectId]:
@@ -188,15 +188,6 @@ class CompletePush:
             self._store.discard_wrong(item)
         if condemned:
             self._database.transact(lambda records: records.condemned.remove(condemned))
-
-    def _has_its_name(self, object_id: ObjectId) -> bool:
-        digest = hashlib.sha256()
-        try:
-            for piece in self._store.read(object_id):
-                digest.update(piece)
-        except NotFound:
-            return False
-        return digest.hexdigest() == object_id
 
     def _place(self, staged: _Staged, verified: Sequence[VerifiedFile]) -> list[CommitRow]:
         adapter_types = self._read_adapter_types(staged, verified)

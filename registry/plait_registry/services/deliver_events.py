@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from plait.errors import NotFound
+from plait_registry.domain.moments import shift
 from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.webhooks import (
     Attempt,
@@ -134,5 +135,4 @@ class PruneEvents:
 
 def add_seconds(time: str, seconds: float) -> str:
     """Return a time, UTC to the second, so many seconds later, rounded."""
-    moved = dt.datetime.fromisoformat(time) + dt.timedelta(seconds=round(seconds))
-    return moved.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return shift(time, dt.timedelta(seconds=round(seconds)))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from plait.errors import InvalidInput
 from plait.model.ids import ObjectId
+from plait_registry.domain.object_names import has_its_name
 from plait_registry.domain.ports import Clock, Database, ObjectStore
 from plait_registry.domain.ref_journal import RefSnapshot, find_newest
-from plait_registry.services.check_store import has_its_name
 
 BATCH = 100
 """Repositories that one look at the database finds."""
