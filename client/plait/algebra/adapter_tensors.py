@@ -1,0 +1,42 @@
+"""An adapter as the algebra sees it: its configuration and its tensors, read one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from plait.algebra.arrays import FloatArray
+from plait.model.adapter import AdapterConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TensorKind:
+    """What a tensor is made of."""
+
+    dtype: str
+    """As safetensors writes it."""
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterTensors:
+    """One version of an adapter."""
+
+    label: str
+    """How messages name it, as `team/sql@3fa9c2d41b0e`."""
+    config: AdapterConfig
+    kinds: Mapping[str, TensorKind]
+    """Of all its tensors, by name."""
+    read: Callable[[str], FloatArray]
+    """Returns a tensor's values: F64 in float64, all else in float32, which is exact for floats."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of tensors' bytes, where they are known: equal ones need not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseTensors:
+    """The weights of a base model."""
+
+    label: str
+    kinds: Mapping[str, TensorKind]
+    read: Callable[[str], FloatArray]
