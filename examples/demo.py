@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from plait.model.safetensors_layout import header_size, parse_header
 ADAPTERS = Path(__file__).parent / "micro" / "adapters"
 BIN = Path(sys.executable).parent
 REPOSITORY = "demo/micro"
+BLEND = "demo/blend"
 STOP_TIMEOUT_S = 15
 LOSS_ON_CPP = {"v1": 1.9312, "v2": 1.7237, "v3": 1.6198}
 """Measured on an H100 when the adapters were trained: see micro/golden-outputs.json."""
@@ -100,6 +102,7 @@ def main() -> None:
                 look(ada)
                 resolve_a_moved_branch(ada, bob)
                 show_dedup(ada, root)
+                compose(ada, bob)
                 prove_bytes(bob)
         finally:
             make_removable(root)
@@ -162,6 +165,37 @@ def show_dedup(ada: Person, root: Path) -> None:
     result = ada.read(f"plait push {changed} {REPOSITORY}@last-layer -m 'halve the last layer'")
     sent = int(str(result["bytes_sent"]))
     print(f"  {sent:,} of {size:,} bytes were sent and stored: {1 - sent / size:.0%} was known.")
+
+
+def compose(ada: Person, bob: Person) -> None:
+    """Blend two trainings, let somebody else repeat it, and measure what came of it."""
+    say("Two trainings become one adapter, by a recipe that gives the same bytes on every machine:")
+    inputs = f"{REPOSITORY}@v1.0*0.7 {REPOSITORY}@prose*0.3"
+    ada.run(f"plait compose --dry-run --method sum --rank 8 {inputs}")
+    ada.run(f"plait compose -o {BLEND} --create --method sum --rank 8 {inputs}")
+    ada.run(f"plait log {BLEND} --graph -n 3")
+    bob.run(f"plait reproduce {BLEND}")
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("peft") is None:
+        print("\n(torch and peft are not installed, so the losses are left out: make setup-dev)")
+        return
+    say("Held-out losses of the base, the parts and the blend, as PEFT computes them:")
+    folders = {
+        name: bob.run(f"plait pull {address}").strip()
+        for name, address in {
+            "cpp/v3": f"{REPOSITORY}@v1.0",
+            "prose/v2": f"{REPOSITORY}@prose",
+            "0.7 cpp/v3 + 0.3 prose/v2": BLEND,
+        }.items()
+    }
+    micro = ADAPTERS.parent
+    command = [sys.executable, str(micro.parent / "losses.py"), str(micro / "base")]
+    command += [str(micro / "heldout_tokens.safetensors")]
+    command += [f"{name}={folder}" for name, folder in folders.items()]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"demo: the losses could not be computed:\n{done.stderr}")
+    print(textwrap.indent(done.stdout.rstrip(), "  "))
 
 
 def prove_bytes(bob: Person) -> None:

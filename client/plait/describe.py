@@ -29,6 +29,8 @@ from plait.model.commit import Base
 from plait.model.digesting import FileDigester, Hash
 from plait.model.manifest import File, Manifest
 from plait.model.paths import FilePath, is_pickle, parse_path
+from plait.model.stack import FILE_NAME as STACK_NAME
+from plait.model.stack import LARGEST_STACK, Stack, is_stack, verify_stack_files
 from plait.parallel import StopSign, run_parallel
 from plait.progress import NO_PROGRESS, Progress
 from plait.transport import PIECE_SIZE
@@ -81,6 +83,8 @@ class Description:
     config: AdapterConfig | None
     """What `adapter_config.json` says, where there is one."""
     config_bytes: bytes | None = field(repr=False)
+    stack_bytes: bytes | None = field(repr=False, default=None)
+    """Of `stack.json`, where there is one; they may be no stack."""
 
 
 Known = Callable[[FilePath, FileStamp], File | None]
@@ -116,7 +120,7 @@ def describe_folder(
         run_parallel([partial(digest, path) for path in unread])
     finally:
         progress.finish()
-    config_bytes = _read_config(paths.get(FilePath(FILE_NAME)))
+    config_bytes = _read_small(FILE_NAME, paths, LARGEST_CONFIG)
     return Description(
         manifest=Manifest.of(files.values()),
         sources=paths,
@@ -124,15 +128,20 @@ def describe_folder(
         skipped=tuple(skipped),
         config=None if config_bytes is None else parse_adapter_config(config_bytes),
         config_bytes=config_bytes,
+        stack_bytes=_read_small(STACK_NAME, paths, LARGEST_STACK),
     )
 
 
 def verify_adapter_folder(description: Description) -> None:
-    """Check that a version is one of an adapter, as the registry will.
+    """Check that a version is one of an adapter or of a stack, as the registry will.
 
     Raises:
-        InvalidInput: `adapter-config-missing` or `adapter-empty`.
+        InvalidInput: `adapter-config-missing`, `adapter-empty` or `invalid-stack`.
     """
+    if description.stack_bytes is not None and is_stack(description.manifest):
+        verify_stack_files(description.manifest)
+        Stack.from_bytes(description.stack_bytes)
+        return
     if description.config is None:
         raise InvalidInput(
             "adapter-config-missing",
@@ -357,12 +366,13 @@ def _stamp(path: FilePath, source: Path) -> FileStamp:
         ) from error
 
 
-def _read_config(source: Path | None) -> bytes | None:
+def _read_small(name: str, paths: Mapping[FilePath, Path], limit: int) -> bytes | None:
+    source = paths.get(FilePath(name))
     if source is None:
         return None
-    with os.fdopen(open_regular(FilePath(FILE_NAME), source), "rb") as file:
+    with os.fdopen(open_regular(FilePath(name), source), "rb") as file:
         # The parser refuses what is over the limit; one byte more is enough for it to see that.
-        return file.read(LARGEST_CONFIG + 1)
+        return file.read(limit + 1)
 
 
 def _refuse_link(path: str) -> InvalidInput:

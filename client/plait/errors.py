@@ -169,6 +169,7 @@ CLASS_OF_KIND: dict[str, type[PlaitError]] = {
     "bundle-empty": InvalidInput,
     "invalid-recipe": InvalidInput,
     "recipe-missing": InvalidInput,
+    "invalid-stack": InvalidInput,
     "base-mismatch": InvalidInput,
     "delta-missing": InvalidInput,
     "delta-zero": InvalidInput,

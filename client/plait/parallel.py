@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 WORKERS = 4
 """Transfers at once: enough to fill a link, few enough for a registry with many clients."""
@@ -57,3 +62,28 @@ def run_parallel(tasks: Iterable[Callable[[StopSign], None]], *, workers: int = 
             raise
     if failures:
         raise failures[0]
+
+
+def map_in_order(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+) -> Generator[Result]:
+    """Yield `function(item)` for each item, in their order, computed by several threads.
+
+    Only a few results wait at a time, whatever the number of items. The first failure, in the order
+    of the items, ends it all.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="plait") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -89,7 +89,7 @@ def push_folder(
     manifest_id = description.manifest.id
 
     # (2) find the branch.
-    head = _find_head(transport, repository, wish)
+    head = find_head(transport, repository, wish.branch, create=wish.create)
 
     # (3) compare.
     if head is not None:
@@ -111,7 +111,7 @@ def push_folder(
     try:
         result = push_commits(transport, repository, request, progress)
     except Conflict as error:
-        raise _explain(error, repository, wish.branch) from error
+        raise explain_conflict(error, repository, wish.branch) from error
     return Pushed(request.update.new, manifest_id, wish.branch, result, description.skipped)
 
 
@@ -132,26 +132,32 @@ def create_repository(
     return wire.decode(wire.Repository, answer)
 
 
-def _find_head(
-    transport: Transport, repository: RepositoryName, wish: FolderPush
+def find_head(
+    transport: Transport, repository: RepositoryName, branch: RefName, *, create: bool
 ) -> CommitId | None:
+    """Return where a branch is; an absent repository is made where `create` allows that.
+
+    Raises:
+        NotFound: `repository-not-found`.
+    """
     try:
-        return load_refs(transport, repository).branches.get(wish.branch)
+        return load_refs(transport, repository).branches.get(branch)
     except NotFound as error:
         if error.kind != "repository-not-found":
             raise
-        if not wish.create:
+        if not create:
             raise NotFound(
                 error.kind,
                 f"There is no repository {repository} here, or you may not see it: make it with "
-                f"`plait repo create {repository}` (create=True in Python).",
+                f"`plait repo create {repository}`, or let it be made with --create (create=True "
+                "in Python).",
                 **error.details,
             ) from error
     try:
         create_repository(transport, repository)
     except AlreadyExists:
         # Somebody else made it since we looked.
-        return load_refs(transport, repository).branches.get(wish.branch)
+        return load_refs(transport, repository).branches.get(branch)
     return None
 
 
@@ -175,7 +181,8 @@ def _make_request(
     )
 
 
-def _explain(error: Conflict, repository: RepositoryName, branch: RefName) -> Conflict:
+def explain_conflict(error: Conflict, repository: RepositoryName, branch: RefName) -> Conflict:
+    """Return what a conflict means to whoever wanted to put a version on top of a branch."""
     if error.kind != "ref-update-conflict":
         return error
     return Conflict(

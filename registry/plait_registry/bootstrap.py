@@ -43,6 +43,7 @@ from plait_registry.services.event_services import (
 )
 from plait_registry.services.files import ReadFiles
 from plait_registry.services.history import ReadHistory
+from plait_registry.services.job_services import JobServices, build_job_services
 from plait_registry.services.journal_refs import JournalRefs
 from plait_registry.services.notes import AddNote
 from plait_registry.services.push import Push
@@ -88,6 +89,7 @@ class Registry:
     meter: Meter
     accounts: AccountServices
     events: EventServices
+    jobs: JobServices
     check: Callable[[], None]
     """Raises where the database or the object store does not answer."""
     close: Callable[[], None]
@@ -259,6 +261,11 @@ def build_events(settings: Settings, database: Database) -> EventServices:
     return build_event_services(database, SystemClock(), sender, options)
 
 
+def build_jobs(settings: Settings, database: Database) -> JobServices:
+    """Return the services of jobs over a database."""
+    return build_job_services(database, SystemClock(), keep_days=settings.events.keep_days)
+
+
 def build_registry(settings: Settings, folder: DataFolder) -> Registry:
     """Return a registry over the folder, with an up-to-date database and its secrets in place."""
     database = open_database(settings, folder)
@@ -296,6 +303,7 @@ def build_registry(settings: Settings, folder: DataFolder) -> Registry:
         meter=meter,
         accounts=build_account_services(database, clock),
         events=build_events(settings, database),
+        jobs=build_jobs(settings, database),
         check=check,
         close=database.close,
     )

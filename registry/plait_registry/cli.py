@@ -24,7 +24,7 @@ _EXAMPLES = """\
 examples:
   plait-registry serve                          on http://127.0.0.1:8420, data in ./plait-data
   plait-registry serve --data /srv/plait --port 0
-  plait-registry worker                         deliver events, beside servers on PostgreSQL
+  plait-registry worker                         deliver events and do jobs, beside servers
   plait-registry token                          where the administrator's token is
   plait-registry token rotate                   replace it; running servers take the new one
   plait-registry user create ada --admin        make a user, also while servers run
@@ -89,7 +89,7 @@ def _build_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers", metavar="N", help="processes; several need PostgreSQL and S3 (1)"
     )
-    commands.add_parser("worker", parents=[shared], help="deliver events until stopped")
+    commands.add_parser("worker", parents=[shared], help="deliver events and do jobs until stopped")
     commands.add_parser("migrate", parents=[shared], help="bring the database up to date")
     add_care_commands(commands, shared)
     _add_token(

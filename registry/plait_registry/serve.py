@@ -73,22 +73,31 @@ def _answer(
     from plait_registry.bootstrap import build_registry
     from plait_registry.worker.delivery import DeliveryLoop
     from plait_registry.worker.journal import JournalLoop
+    from plait_registry.worker.start_jobs import build_job_loop
 
     allow_open_files(settings.serving)
     registry = build_registry(settings, folder)
     delivery = DeliveryLoop(registry.events.deliver, registry.events.prune)
     journal = JournalLoop(registry.journal_refs)
+    jobs = build_job_loop(settings, registry.jobs, url_of(bound))
     stopping = Stopping()
     last_resort = _last_resort(settings, on_end)
+
+    def ready() -> None:
+        # Not earlier: processes of jobs call this very server.
+        if settings.jobs.enabled:
+            jobs.start(settings.jobs.processes)
+        on_ready()
 
     def stop() -> None:
         stopping.asked = True
         registry.events.read.stop()
         delivery.stop(wait_s=0)
+        jobs.stop(wait_s=0)
         _start_once(last_resort)
 
     app = create_app(registry, settings.serving, stopping=stopping)
-    server = Server(app, settings.serving, on_ready=on_ready, on_stop=stop)
+    server = Server(app, settings.serving, on_ready=ready, on_stop=stop)
     # For signals that come before uvicorn listens for them, and after: it raises them once more
     # when it is done, and by default that would kill the process.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -99,6 +108,7 @@ def _answer(
         journal.start()
         server.run(sockets=[bound])
     finally:
+        jobs.stop()
         delivery.stop()
         journal.stop()
         last_resort.cancel()

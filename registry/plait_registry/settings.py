@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from plait.configuration import Configuration, from_environment, parse_url
 from plait.errors import InvalidInput
 from plait_registry.adapters.s3_location import S3Location, parse_s3_url
 
@@ -31,6 +33,24 @@ _OF_CLIENT = frozenset(
     {"URL", "TOKEN", "CACHE_DIR", "AUTHOR_NAME", "AUTHOR_EMAIL", "CONFIG", "DEBUG"}
 )
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+# What a process of a job keeps of the environment: where programs and libraries are, how people
+# write here, certificates, and the way out to an object store. A closed list, since a secret may
+# have any name.
+_KEPT_FOR_JOBS = (
+    "PATH",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_DISABLE_JIT",
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -84,6 +104,34 @@ class EventSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSettings:
+    """How jobs are done, and what one of them may take."""
+
+    enabled: bool = True
+    """Whether `serve` does jobs, too; else `plait-registry worker` does."""
+    url: str | None = None
+    """Where the processes of jobs reach the registry; None: `serve` knows its own address."""
+    processes: int = 1
+    """Jobs that one process has done at a time, each by a process of its own."""
+    threads: int = 1
+    """Of each of them."""
+    seconds: int = 3_600
+    """How long one may take."""
+    memory_mb: int = 4_096
+    """How much memory one may have for data, in MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobTask:
+    """What the process of a job is given, in its environment."""
+
+    client: Configuration
+    """Where the registry is, by which token, and where files may lie."""
+    threads: int
+    memory_mb: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What one registry runs with."""
 
@@ -107,6 +155,7 @@ class Settings:
     """How long signed URLs are good for."""
     log_level: int
     events: EventSettings = EventSettings()
+    jobs: JobSettings = JobSettings()
     pg_bin: Path | None = None
     """Where pg_dump and pg_restore are; None: on PATH."""
     notices: tuple[str, ...] = ()
@@ -138,6 +187,7 @@ def read_settings(
         pg_bin=Path(programs) if (programs := source.text("PG_BIN", "")) else None,
         log_level=_read_log_level(source),
         events=_read_events(source),
+        jobs=_read_jobs(source),
     )
     _verify_host(settings)
     _verify_workers(settings)
@@ -160,6 +210,44 @@ def find_shared_metrics() -> Path | None:
     """Return where `share_metrics` said that figures are gathered."""
     folder = os.environ.get(_SHARED_METRICS)
     return None if folder is None else Path(folder)
+
+
+def build_job_environment(
+    settings: Settings, folder: Path, *, url: str, token: str
+) -> dict[str, str]:
+    """Return the whole environment of a job's process: no database, no store, no key of either.
+
+    What it keeps while it works lies in `folder`; compiled kernels outlive it.
+    """
+    kept = {name: os.environ[name] for name in _KEPT_FOR_JOBS if name in os.environ}
+    host = urlsplit(url).hostname or ""
+    return {
+        **kept,
+        # The registry itself is never behind a proxy of the way out.
+        "no_proxy": ",".join(filter(None, (_find_no_proxy(), host))),
+        "NUMBA_CACHE_DIR": os.environ.get(
+            "NUMBA_CACHE_DIR", str((settings.data / "kernels").absolute())
+        ),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "PLAIT_URL": url,
+        "PLAIT_TOKEN": token,
+        "PLAIT_CACHE_DIR": str(folder / "cache"),
+        "PLAIT_CONFIG": str(folder / "config.toml"),
+        "PLAIT_JOB_THREADS": str(settings.jobs.threads),
+        "PLAIT_JOB_MEMORY_MB": str(settings.jobs.memory_mb),
+    }
+
+
+def read_job_task(environ: Mapping[str, str] | None = None) -> JobTask:
+    """Return what `build_job_environment` wrote, in the process of a job."""
+    given = os.environ if environ is None else environ
+    jobs = _read_jobs(_Source({}, given))
+    return JobTask(from_environment(given), jobs.threads, jobs.memory_mb)
+
+
+def _find_no_proxy() -> str:
+    return os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
 
 
 def find_notify_socket() -> str | None:
@@ -255,6 +343,30 @@ def _read_events(source: _Source) -> EventSettings:
         attempts=source.number("WEBHOOK_ATTEMPTS", default.attempts, lowest=1, highest=100),
         keep_days=source.number("EVENT_DAYS", default.keep_days, lowest=1, highest=36_500),
     )
+
+
+def _read_jobs(source: _Source) -> JobSettings:
+    default = JobSettings()
+    url = source.text("JOB_URL", "")
+    return JobSettings(
+        enabled=source.switch("JOBS", "on"),
+        url=_parse_job_url(url) if url else None,
+        processes=source.number("JOB_PROCESSES", default.processes, lowest=1, highest=64),
+        threads=source.number("JOB_THREADS", default.threads, lowest=1, highest=256),
+        seconds=source.number("JOB_SECONDS", default.seconds, lowest=1, highest=604_800),
+        memory_mb=source.number("JOB_MEMORY_MB", default.memory_mb, lowest=256, highest=2**24),
+    )
+
+
+def _parse_job_url(text: str) -> str:
+    try:
+        return parse_url(text)
+    except InvalidInput:
+        # Not the text itself: people put credentials into it.
+        raise InvalidInput(
+            "usage",
+            "PLAIT_JOB_URL: expected the registry's address, as https://plait.example.org.",
+        ) from None
 
 
 def _read_metrics_access(source: _Source) -> MetricsAccess:

@@ -15,6 +15,7 @@ from plait_registry.services.rebuild import Rebuild, RebuildReport
 from plait_registry.services.refs import ListRefs
 from plait_registry.services.repositories import DeleteRepository
 from reference.memory_registry import NAME, make_version
+from reference.stacks import make_stack
 
 OTHER = RepositoryName("team", "other")
 BIG = {"a": b"a" * 70_000, "b": b"b" * 70_000}
@@ -60,6 +61,20 @@ def test_rebuilt_registry_has_the_same_refs_and_bytes(journal: MemoryObjects) ->
     assert [it for it in check(Depth(1.0)) if it.is_damage] == []
     fresh.publish(make_version("next", merged.id))
     assert fresh.collect().commits == 0
+
+
+def test_rebuilt_registry_knows_a_stack_from_an_adapter(journal: MemoryObjects) -> None:
+    world = World()
+    first = make_version("first")
+    stack = make_stack("stack", first.id)
+    world.publish(first, stack)
+    write_journal(world, journal)
+    fresh, report = rebuild(world, journal)
+    assert report.failed == []
+    with fresh.data.read() as records:
+        repository = records.repositories.get(NAME)
+        rows = records.commits.load(repository.id, [first.id, stack.id])
+    assert [rows[version.id].adapter_type for version in (first, stack)] == ["LORA", "STACK"]
 
 
 def test_deleted_repository_and_retired_tag_do_not_come_back(journal: MemoryObjects) -> None:

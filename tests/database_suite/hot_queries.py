@@ -6,9 +6,11 @@ from typing import Any
 
 from sqlalchemy import event
 
+from database_suite.job_rows import LATER, PAYLOAD, job_row, lease_of
 from database_suite.rows import (
     ALL,
     MANIFEST,
+    NOW,
     History,
     branch,
     digest,
@@ -22,6 +24,8 @@ from plait.model.address import RepositoryName
 from plait.model.ids import CommitId
 from plait.model.refs import RefName
 from plait_registry.adapters.sql.database import SqlDatabase
+from plait_registry.domain.accounts import UserId
+from plait_registry.domain.jobs import JobId, JobState
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import Extent, ObjectRow, PushId, RepositoryId, TensorRow
 
@@ -59,6 +63,11 @@ def fill(database: SqlDatabase) -> None:
         records.commits.insert_notes(REPOSITORY, [note(row, "") for row in line])
         records.refs.compare_and_set(REPOSITORY, branch("main", None, line[-1]))
         records.pushes.insert(push_row(REPOSITORY, branch("main", None, line[-1])))
+        for number in range(300):
+            state = JobState.DONE if number else JobState.QUEUED
+            lease = lease_of(f"lease {number}")
+            job = job_row(f"job {number}", REPOSITORY, state=state, lease=lease, ended_at=NOW)
+            records.jobs.insert(job, PAYLOAD)
 
 
 TIP = CommitId(digest("line 299"))
@@ -87,5 +96,11 @@ HOT: dict[str, Callable[[Records], object]] = {
     "count refs": lambda r: r.tallies.count_refs(REPOSITORY),
     "count open pushes": lambda r: r.tallies.count_open_pushes(REPOSITORY),
     "measure staged": lambda r: r.tallies.measure_staged(PushId("push")),
+    "get job": lambda r: r.jobs.get(JobId("job 7")),
+    "find job by token": lambda r: r.jobs.find_by_digest(lease_of("lease 7").digest),
+    "find due job": lambda r: r.jobs.find_due(LATER),
+    "list jobs": lambda r: r.jobs.search(REPOSITORY, before=200, limit=50),
+    "count open jobs": lambda r: r.tallies.count_open_jobs(REPOSITORY),
+    "count open jobs of a user": lambda r: r.tallies.count_open_jobs_of(UserId(1)),
     "measure notes": lambda r: r.tallies.measure_notes(REPOSITORY, SOME),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from plait_registry.api.job_access import OPEN_TO_JOBS
 from reference.memory_registry import Version, make_version
 from served.accounts import API, FORGED, People, kind_of, peopled, succeed
 from served.pushing import push_version
@@ -101,6 +102,7 @@ class Request:
             "token": self._make_token,
             "webhook": self._make_webhook,
             "delivery": self._make_delivery,
+            "job": self.make_job,
         }
         for name, make in makers.items():
             if f"{{{name}}}" in text:
@@ -147,6 +149,16 @@ class Request:
         url = f"{API}/webhooks/{webhook}/deliveries"
         return str(succeed(self._people.admin.get(url))["deliveries"][0]["id"])
 
+    def make_job(self) -> str:
+        """Ask for a job, in place of those that wait."""
+        for old in succeed(self._people.admin.get(f"{self._repository}/jobs"))["jobs"]:
+            if old["state"] == "queued":
+                succeed(self._people.admin.post(f"{API}/jobs/{old['id']}/cancel"))
+        body = ROWS["POST", f"{REPOSITORY}/compositions"].body
+        url = f"{self._repository}/compositions"
+        made = succeed(self._people.admin.post(url, json={**body, "branch": _fresh()}))
+        return str(made["job"]["id"])
+
 
 def _fresh() -> str:
     return f"fresh{next(_numbers)}"
@@ -176,6 +188,30 @@ def test_nobody_without_a_valid_token_gets_anything(world: World, route: tuple[s
     for kind, client in world.invalid.items():
         answer = request.send(client)
         assert (answer.status_code, kind_of(answer)) == (401, kind)
+
+
+@pytest.mark.parametrize("route", ROWS, ids=" ".join)
+def test_token_of_a_job_opens_what_its_process_needs_and_no_other_route(
+    world: World, route: tuple[str, str]
+) -> None:
+    Request(world.people, ("GET", REPOSITORY)).make_job()
+    jobs = world.people.server.registry.jobs
+    claimed = jobs.claim()
+    assert claimed is not None
+    answer = Request(world.people, route).send(world.people.client(claimed.token))
+    jobs.give_back(claimed.held)
+    method, path = route
+    if (method, path.removeprefix(API)) not in OPEN_TO_JOBS:
+        assert (answer.status_code, kind_of(answer)) == (403, "permission-denied")
+        assert "The token of a job" in answer.text
+    elif "{job}" in path:  # another one
+        assert (answer.status_code, kind_of(answer)) == (404, "job-not-found")
+    else:
+        assert answer.status_code == ROWS[route].ok, answer.text
+
+
+def test_every_route_that_is_open_to_jobs_is_there() -> None:
+    assert {(method, f"{API}{path}") for method, path in OPEN_TO_JOBS} <= set(ROWS)
 
 
 @pytest.mark.parametrize("route", [r for r in ROWS if r[1].startswith(REPOSITORY)], ids=" ".join)

@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import numpy as np
@@ -6,24 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.algebra.delta_change import DeltaSource, compare_deltas
-from plait.model.adapter import parse_adapter_config
+from plait.algebra.adapter_tensors import AdapterTensors
+from plait.algebra.delta_change import compare_deltas
+from reference.adapters import adapter_of
 from reference.dense_delta import delta, figures
 
 ranks = st.integers(1, 6)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def source(modules: dict[str, tuple[Any, Any]], rank: int, alpha: float) -> DeltaSource:
-    document = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha}
+def source(modules: dict[str, tuple[Any, Any]], rank: int, alpha: float) -> AdapterTensors:
     tensors = {
         f"base_model.model.{module}.{part}.weight": array
         for module, pair in modules.items()
         for part, array in zip(("lora_A", "lora_B"), pair, strict=True)
     }
-    return DeltaSource(
-        parse_adapter_config(json.dumps(document).encode()), tuple(tensors), tensors.__getitem__
-    )
+    return adapter_of(tensors, peft_type="LORA", r=rank, lora_alpha=alpha)
 
 
 @given(

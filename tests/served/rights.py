@@ -38,6 +38,8 @@ OWN = "404 403 403 403 ok ok 404 403"
 # What does not depend on a repository.
 ANYBODY = "ok ok ok ok ok ok ok ok"
 ADMINISTER = "403 403 403 403 403 ok 403 403"
+# For the process of a job alone, which is none of these.
+OF_PROCESSES = "404 403 403 403 403 403 404 403"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ _REF = {"kind": "branch", "ref": "main"}
 _PUSH = {
     "ref": {"kind": "branch", "name": "{fresh}", "expected": None, "new": "{head}"},
     "staged": {"commits": [], "manifests": []},
+}
+_RECIPE = {
+    "format": "plait.recipe/1",
+    "method": "resize",
+    "parameters": {"rank": 2},
+    "inputs": [{"adapter": "team/sql"}],
 }
 
 ROWS: dict[tuple[str, str], Row] = {
@@ -144,4 +152,20 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/v1/webhooks/{webhook}"): Row(MAINTAIN, 204, path={"webhook": "{webhook}"}),
     ("GET", "/api/v1/webhooks/{webhook}/deliveries"): Row(MAINTAIN),
     ("POST", "/api/v1/deliveries/{delivery}/redeliver"): Row(MAINTAIN),
+    # Jobs; this one was asked for by none of the columns.
+    ("POST", f"{REPOSITORY}/compositions"): Row(
+        WRITE, 201, {"recipe": _RECIPE, "branch": "{fresh}"}
+    ),
+    ("GET", f"{REPOSITORY}/jobs"): Row(READ),
+    ("GET", "/api/v1/jobs/{job}"): Row(READ),
+    ("POST", "/api/v1/jobs/{job}/cancel"): Row(MAINTAIN),
+    ("POST", "/api/v1/jobs/{job}/progress"): Row(
+        OF_PROCESSES, body={"progress": {"done": 1, "total": 2, "what": "Composing"}}
+    ),
+    ("POST", "/api/v1/jobs/{job}/complete"): Row(
+        OF_PROCESSES, body={"commit": "{commit}", "manifest": "{manifest}"}
+    ),
+    ("POST", "/api/v1/jobs/{job}/fail"): Row(
+        OF_PROCESSES, body={"kind": "internal", "message": "It failed."}
+    ),
 }

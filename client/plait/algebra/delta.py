@@ -80,15 +80,36 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaOfShape:
+    """A delta whose shape only the base tells: the adapter's tensors fit weights of many shapes."""
+
+    given: Callable[[tuple[int, int]], LowRank | Dense]
+    """Takes the shape of the module's weight, (out, in); raises InvalidInput where it cannot be."""
+    rank: int
+    """As of `Dense`."""
+    placement: Placement
+    largest: tuple[int, int] | None = None
+    """The largest shape that the tensors fit, where there is one: two versions are compared so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionOfBase:
     """A change of the weight that only the weight itself tells."""
 
     apply: Callable[[Matrix], Matrix]
-    """Takes the module's weight W (out, in) and returns W' as a new array."""
-    shape: tuple[int, int]
+    """Takes the module's weight W (out, in), or (out, in, k...) of a convolution, and returns W'
+    of the same shape as a new array."""
+    shape: tuple[int | None, int | None]
+    """(out, in); None for a side that only the weight tells."""
     rank: int
     """As of `Dense`."""
     placement: Placement
+    apply_to_bias: Callable[[Matrix], Matrix] | None = None
+    """Takes the base's bias (out,), where it has one, and returns the new one; None: unchanged."""
+    find_factors: Callable[[Matrix], LowRank] | None = None
+    """Takes W and returns W' - W by thin factors, where it has any."""
+    product: LowRank | None = None
+    """What its factors make before the weight comes in: two versions are compared by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +119,11 @@ class NoDelta:
     effect: Effect
     reason: str
     """A clause for messages, as `prompt tuning puts virtual tokens before the input`."""
+    product: LowRank | None = None
+    """As of `FunctionOfBase`."""
 
 
-Delta: TypeAlias = LowRank | Dense | FunctionOfBase | NoDelta
+Delta: TypeAlias = LowRank | Dense | DeltaOfShape | FunctionOfBase | NoDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """How far two versions of an adapter are apart, module by module.
 
-For modules of the LoRA kind the deltas D = gamma B A are compared, which is what the model sees:
-factors that differ may well have the same product. It is never multiplied out, see
-`plait.algebra.lora_factors`.
+Where a module's delta is a product of thin factors, D = gamma B A, the deltas are compared, which
+is what the model sees: factors that differ may well have the same product. It is never multiplied
+out, see `plait.algebra.low_rank_norms`. That DoRA goes on from such a product, or PiSSA from
+another base, is said in a note.
 
 Everything else (magnitudes of DoRA, biases, whole tensors, families whose delta is no product of
 two factors) is compared tensor by tensor, and named as such: it tells that something changed and
@@ -15,43 +16,30 @@ depend on the machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from plait.algebra.arrays import FloatArray
+from plait.algebra.adapter_tensors import AdapterTensors
 from plait.algebra.change import ONLY_NEW, ONLY_OLD, Change, NotCompared, compare_values
-from plait.algebra.lora_factors import (
-    Factors,
-    find_factors,
+from plait.algebra.delta import DeltaOfShape, FunctionOfBase, LowRank, ModuleChange, NoDelta
+from plait.algebra.families import find_form, read_changes
+from plait.algebra.low_rank_norms import (
+    as_pair,
     inner_product,
-    is_adapted,
-    norm,
     norm_of_difference,
+    norm_of_product,
 )
 from plait.errors import InvalidInput
 from plait.model.adapter import AdapterConfig
-from plait.model.adapter_keys import group_by_module
+from plait.model.adapter_keys import split_tensor_name
 
 WHOLE_MODEL = "(the whole model)"
 """The name of what belongs to no module, such as a prompt."""
 
 _Outcome: TypeAlias = Change | NotCompared
-
-
-@dataclass(frozen=True, slots=True)
-class DeltaSource:
-    """One version of an adapter."""
-
-    config: AdapterConfig
-    names: Sequence[str]
-    """Of all its tensors."""
-    read: Callable[[str], FloatArray]
-    """Returns a tensor's values, in float32 or float64."""
-    digests: Mapping[str, str] = field(default_factory=dict)
-    """Of tensors, where they are known: those that did not change need not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +67,18 @@ class DeltaComparison:
         }
 
 
-def compare_deltas(old: DeltaSource, new: DeltaSource) -> DeltaComparison:
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What one version does to a module, as far as two versions can be compared by it."""
+
+    product: LowRank | None
+    """None: the module has no delta, but whole tensors."""
+    names: frozenset[str] = frozenset()
+    """Of the tensors that it was made of."""
+    note: str = ""
+
+
+def compare_deltas(old: AdapterTensors, new: AdapterTensors) -> DeltaComparison:
     """Return how far `new` is from `old`.
 
     Raises:
@@ -94,68 +93,104 @@ def compare_deltas(old: DeltaSource, new: DeltaSource) -> DeltaComparison:
     return DeltaComparison(modules, _total(modules), tensors, tuple(not_compared))
 
 
-def _compare_modules(old: DeltaSource, new: DeltaSource) -> tuple[list[_Outcome], set[str]]:
+def _compare_modules(old: AdapterTensors, new: AdapterTensors) -> tuple[list[_Outcome], set[str]]:
     """Return what became of each delta, and the names of the tensors that they account for."""
-    old_modules, new_modules = group_by_module(old.names), group_by_module(new.names)
+    old_changes, new_changes = read_changes(old), read_changes(new)
+    note = _note(old.config, new.config)
     outcomes: list[_Outcome] = []
     factors: set[str] = set()
-    for module in old_modules.keys() | new_modules.keys():
-        old_parts, new_parts = old_modules.get(module, {}), new_modules.get(module, {})
-        if not is_adapted([*old_parts, *new_parts]):
+    for module in old_changes.keys() | new_changes.keys():
+        before, after = _find(old, module, old_changes), _find(new, module, new_changes)
+        if not (_is_adapted(before) or _is_adapted(after)):
             continue
-        before, after = _find(old, module, old_parts), _find(new, module, new_parts)
-        outcome = _compare_module(module, before, after, note=_note(old.config, new.config))
+        outcome = _compare_module(module, before, after, note=note)
         outcomes.append(outcome)
         for side in (before, after):
-            if isinstance(outcome, Change) and isinstance(side, Factors):
+            if isinstance(outcome, Change) and isinstance(side, _Side):
                 factors |= side.names
     return outcomes, factors
 
 
-def _compare_tensors(old: DeltaSource, new: DeltaSource, factors: set[str]) -> list[_Outcome]:
+def _is_adapted(side: _Side | str | None) -> bool:
+    """Tell whether a version does more to a module than to hold its tensors whole."""
+    return side.product is not None if isinstance(side, _Side) else side is not None
+
+
+def _compare_tensors(old: AdapterTensors, new: AdapterTensors, factors: set[str]) -> list[_Outcome]:
     """Return what became of the tensors outside `factors` that changed."""
-    old_names, new_names = frozenset(old.names), frozenset(new.names)
     outcomes = (
         _compare_tensor(
-            name, old if name in old_names else None, new if name in new_names else None
+            name, old if name in old.kinds else None, new if name in new.kinds else None
         )
-        for name in (old_names | new_names) - factors
+        for name in (old.kinds.keys() | new.kinds.keys()) - factors
     )
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _find(source: DeltaSource, module: str, parts: Mapping[str, str]) -> Factors | str | None:
-    """Return a module's factors, the reason why it has none, or None where it is absent."""
-    return find_factors(source.config, module, parts=parts, read=source.read) if parts else None
+def _find(
+    adapter: AdapterTensors, module: str, changes: Mapping[str, ModuleChange]
+) -> _Side | str | None:
+    """Return what a module can be compared by, the reason why not, or None where it is absent."""
+    if module not in changes:
+        return None
+    try:
+        change = changes[module]
+        delta, note = change.delta, ""
+        if isinstance(delta, DeltaOfShape) and delta.largest is not None:
+            delta, note = delta.given(delta.largest), "as if the module were the model's widest"
+    except InvalidInput as error:
+        return error.message
+    if delta is None:
+        return _Side(None)
+    product = delta.product if isinstance(delta, FunctionOfBase | NoDelta) else delta
+    if not isinstance(product, LowRank):
+        family = adapter.config.family.name
+        return (
+            delta.reason
+            if isinstance(delta, NoDelta)
+            else f"{family} has no pair of factors whose product is the delta"
+        )
+    beside = find_form(adapter.config).beside
+    names = frozenset(name for name in change.names if split_tensor_name(name).part not in beside)
+    return _Side(product, names, note)
 
 
 def _compare_module(
-    module: str, before: Factors | str | None, after: Factors | str | None, *, note: str
+    module: str, before: _Side | str | None, after: _Side | str | None, *, note: str
 ) -> Change | NotCompared:
-    if isinstance(before, str):
-        return NotCompared(module or WHOLE_MODEL, before)
-    if isinstance(after, str):
-        return NotCompared(module or WHOLE_MODEL, after)
-    old_norm = norm(before) if before is not None else 0.0
-    new_norm = norm(after) if after is not None else 0.0
-    if before is None or after is None:
-        notes = (ONLY_NEW if before is None else ONLY_OLD, note)
-        change_norm, product = old_norm + new_norm, 0.0
-    elif before.shape != after.shape:
-        return NotCompared(module, f"its delta was {before.shape} and is {after.shape}")
-    else:
-        notes = ("", note)
-        change_norm, product = norm_of_difference(before, after), inner_product(before, after)
+    for side in (before, after):
+        if isinstance(side, str):
+            return NotCompared(module or WHOLE_MODEL, side)
+        if side is not None and side.product is None:
+            return NotCompared(module, "it is saved whole in one of the versions")
+    old = before.product if isinstance(before, _Side) else None
+    new = after.product if isinstance(after, _Side) else None
+    if old is not None and new is not None and old.shape != new.shape:
+        return NotCompared(module, f"its delta was {old.shape} and is {new.shape}")
+    old_norm, new_norm, change_norm, product = _measure(old, new)
     if not all(map(math.isfinite, (old_norm, new_norm, change_norm, product))):
         return NotCompared(module, "its delta is too large to be measured")
+    only = ONLY_NEW if old is None else ONLY_OLD if new is None else ""
+    own = {side.note: None for side in (before, after) if isinstance(side, _Side)}
     return Change(
         name=module,
         old_norm=old_norm,
         new_norm=new_norm,
         change_norm=change_norm,
         product=product,
-        note="; ".join(filter(None, notes)),
+        note="; ".join(filter(None, (only, *own, note))),
     )
+
+
+def _measure(old: LowRank | None, new: LowRank | None) -> tuple[float, float, float, float]:
+    """Return the norms of both and of the difference, and the inner product; absent is zero."""
+    before = None if old is None else as_pair(old)
+    after = None if new is None else as_pair(new)
+    old_norm = 0.0 if before is None else norm_of_product(*before)
+    new_norm = 0.0 if after is None else norm_of_product(*after)
+    if before is None or after is None:
+        return old_norm, new_norm, old_norm + new_norm, 0.0
+    return old_norm, new_norm, norm_of_difference(before, after), inner_product(before, after)
 
 
 def _note(old: AdapterConfig, new: AdapterConfig) -> str:
@@ -168,7 +203,7 @@ def _note(old: AdapterConfig, new: AdapterConfig) -> str:
 
 
 def _compare_tensor(
-    name: str, old: DeltaSource | None, new: DeltaSource | None
+    name: str, old: AdapterTensors | None, new: AdapterTensors | None
 ) -> Change | NotCompared | None:
     """Compare plain values; None where they did not change. A version may lack the tensor."""
     if old and new and name in old.digests and old.digests[name] == new.digests.get(name):

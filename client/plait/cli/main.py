@@ -39,6 +39,14 @@ GROUPS = {
         "tag": "list, make and delete tags",
         "note": "metrics and other facts about a commit",
     },
+    "compose": {
+        "compose": "several adapters become one, by a recipe",
+        "resize": "one adapter at another rank",
+        "convert": "any adapter as a plain LoRA, and other tools' layouts",
+        "cast": "one adapter in another dtype",
+        "extract": "a full fine-tune minus its base, as a LoRA",
+        "reproduce": "carry a version's recipe out again, and compare every byte",
+    },
     "share": {
         "push": "send a branch, or a folder in one step",
         "pull": "get the newest version, or any one in one step",
@@ -56,6 +64,7 @@ GROUPS = {
         "audit": "who changed what",
         "events": "what happened, and what happens now",
         "webhook": "where events are sent, and how that goes",
+        "job": "what the registry does by itself, such as compositions",
         "cache": "show, verify and clear the cache of this machine",
     },
 }

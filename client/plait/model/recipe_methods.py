@@ -11,7 +11,7 @@ schema, the command line and the documentation are made from, and it needs no nu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -64,6 +64,8 @@ class Method:
     most_inputs: int | None = None
     needs_base: bool = False
     """Works on whole weights, not on deltas."""
+    is_directional: bool = False
+    """Turns deltas towards each other: one that is zero has no direction and is left out."""
 
     @property
     def recompresses(self) -> bool:
@@ -90,12 +92,27 @@ _MAJORITY = Parameter(
     default="total",
     choices=("total", "frequency"),
 )
+_MERGEKIT_DENSITY = replace(_DENSITY, default=1.0)
+_MERGEKIT_EPSILON = replace(_EPSILON, default=0.15)
 _CUT = {"rank": RANK, "energy": ENERGY}
 _PEFT_CUT = {"rank": RANK}
 
 
 def _normalize(*, default: bool) -> Parameter:
     return Parameter(unit=Unit.FLAG, summary="divide by the sum of the weights", default=default)
+
+
+def _of_mergekit(*, normalize: bool, rescale: bool) -> Mapping[str, Parameter]:
+    """Return what its methods on pruned task vectors share, with their defaults."""
+    return {
+        **_CUT,
+        "density": _MERGEKIT_DENSITY,
+        "rescale": Parameter(
+            unit=Unit.FLAG, summary="restore the L1 norm after pruning", default=rescale
+        ),
+        "normalize": _normalize(default=normalize),
+        "scale": _SCALE,
+    }
 
 
 _TIES = "TIES-Merging, https://arxiv.org/abs/2306.01708"
@@ -140,6 +157,7 @@ METHODS: Mapping[str, Method] = {
         parameters=_CUT,
         least_inputs=2,
         most_inputs=2,
+        is_directional=True,
     ),
     "karcher": Method(
         kind=MethodKind.COMBINATION,
@@ -151,6 +169,7 @@ METHODS: Mapping[str, Method] = {
             "tolerance": Parameter(unit=Unit.FRACTION, summary="of the last step", default=1e-9),
         },
         least_inputs=2,
+        is_directional=True,
     ),
     "ties": Method(
         kind=MethodKind.ELEMENTWISE,
@@ -288,7 +307,7 @@ METHODS: Mapping[str, Method] = {
         kind=MethodKind.COMBINATION,
         summary="the weighted mean of models",
         paper=_MERGEKIT,
-        parameters={**_CUT, "normalize": _normalize(default=True)},
+        parameters=_CUT,
     ),
     "mergekit_task_arithmetic": Method(
         kind=MethodKind.COMBINATION,
@@ -300,61 +319,78 @@ METHODS: Mapping[str, Method] = {
         kind=MethodKind.ELEMENTWISE,
         summary="TIES with the weights first",
         paper=_MERGEKIT,
-        parameters={
-            **_CUT,
-            "density": _DENSITY,
-            "normalize": _normalize(default=True),
-            "scale": _SCALE,
-        },
+        parameters=_of_mergekit(normalize=True, rescale=False),
     ),
     "mergekit_dare_linear": Method(
         kind=MethodKind.ELEMENTWISE,
         summary="DARE, rescaled to the L1 norm",
         paper=_MERGEKIT,
-        parameters={
-            **_CUT,
-            "density": _DENSITY,
-            "normalize": _normalize(default=False),
-            "scale": _SCALE,
-            "seed": _SEED,
-        },
+        parameters={**_of_mergekit(normalize=False, rescale=True), "seed": _SEED},
     ),
     "mergekit_dare_ties": Method(
         kind=MethodKind.ELEMENTWISE,
-        summary="DARE, rescaled to the L1 norm, then TIES",
+        summary="DARE, rescaled to the L1 norm, then an election of signs",
         paper=_MERGEKIT,
-        parameters={
-            **_CUT,
-            "density": _DENSITY,
-            "normalize": _normalize(default=True),
-            "scale": _SCALE,
-            "seed": _SEED,
-        },
+        parameters={**_of_mergekit(normalize=False, rescale=True), "seed": _SEED},
     ),
     "mergekit_breadcrumbs": Method(
         kind=MethodKind.ELEMENTWISE,
         summary="without the smallest and the largest elements",
         paper=_MERGEKIT,
+        parameters={**_of_mergekit(normalize=False, rescale=False), "gamma": _OUTLIERS},
+    ),
+    "mergekit_breadcrumbs_ties": Method(
+        kind=MethodKind.ELEMENTWISE,
+        summary="without the smallest and the largest elements, then an election of signs",
+        paper=_MERGEKIT,
+        parameters={**_of_mergekit(normalize=False, rescale=False), "gamma": _OUTLIERS},
+    ),
+    "mergekit_della_linear": Method(
+        kind=MethodKind.ELEMENTWISE,
+        summary="DELLA by rows, rescaled to the L1 norm, without an election",
+        paper=_MERGEKIT,
         parameters={
-            **_CUT,
-            "density": _DENSITY,
-            "gamma": _OUTLIERS,
-            "normalize": _normalize(default=False),
-            "scale": _SCALE,
+            **_of_mergekit(normalize=False, rescale=True),
+            "epsilon": _MERGEKIT_EPSILON,
+            "seed": _SEED,
         },
     ),
     "mergekit_della": Method(
         kind=MethodKind.ELEMENTWISE,
-        summary="DELLA by rows, rescaled to the L1 norm, then TIES",
+        summary="DELLA by rows, rescaled to the L1 norm, then an election of signs",
         paper=_MERGEKIT,
         parameters={
-            **_CUT,
-            "density": _DENSITY,
-            "epsilon": _EPSILON,
-            "normalize": _normalize(default=True),
-            "scale": _SCALE,
+            **_of_mergekit(normalize=True, rescale=True),
+            "epsilon": _MERGEKIT_EPSILON,
             "seed": _SEED,
         },
+    ),
+    "mergekit_sce": Method(
+        kind=MethodKind.ELEMENTWISE,
+        summary="where inputs vary most, weighted by their squares, after an election of signs",
+        paper=_MERGEKIT,
+        parameters={**_CUT, "density": _MERGEKIT_DENSITY},
+    ),
+    "mergekit_nuslerp": Method(
+        kind=MethodKind.COMBINATION,
+        summary="between two task vectors along the arc",
+        paper=_MERGEKIT,
+        parameters=_CUT,
+        least_inputs=2,
+        most_inputs=2,
+    ),
+    "mergekit_multislerp": Method(
+        kind=MethodKind.COMBINATION,
+        summary="the barycentre of task vectors on the sphere",
+        paper=_MERGEKIT,
+        parameters={**_CUT, "normalize": _normalize(default=True)},
+    ),
+    "mergekit_model_stock": Method(
+        kind=MethodKind.COMBINATION,
+        summary="the mean of task vectors, shortened by their angles",
+        paper=_MERGEKIT,
+        parameters=_CUT,
+        least_inputs=2,
     ),
     "mergekit_slerp": Method(
         kind=MethodKind.ELEMENTWISE,

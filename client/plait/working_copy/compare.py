@@ -23,8 +23,9 @@ from plait.working_copy.copy import WorkingCopy
 from plait.working_copy.stat_cache import StatCache
 
 if TYPE_CHECKING:
+    from plait.algebra.adapter_tensors import AdapterTensors
     from plait.algebra.arrays import FloatArray
-    from plait.algebra.delta_change import DeltaComparison, DeltaSource
+    from plait.algebra.delta_change import DeltaComparison
 
 NEEDS_NUMPY = "numpy is not installed: `pip install 'plait[algebra]'` shows how far deltas moved"
 
@@ -123,9 +124,10 @@ def _compare_deltas(
         return None, error.message
 
 
-def _open(version: Version, config: AdapterConfig) -> DeltaSource:
+def _open(version: Version, config: AdapterConfig) -> AdapterTensors:
     """Return the tensors of the adapter, which are those beside its config."""
-    from plait.algebra.delta_change import DeltaSource
+    from plait.algebra.adapter_tensors import AdapterTensors, TensorKind
+    from plait.algebra.arrays import decode_for_people
 
     tensors: dict[str, tuple[File, Tensor]] = {}
     for file in version.manifest.files:
@@ -133,22 +135,23 @@ def _open(version: Version, config: AdapterConfig) -> DeltaSource:
             for tensor in file.tensors.entries:
                 tensors.setdefault(tensor.name, (file, tensor))
 
-    def read(name: str) -> FloatArray:
+    def read_bytes(name: str) -> bytes:
         file, tensor = tensors[name]
-        return _read_tensor(version.locate(file), tensor)
+        with version.locate(file).open("rb") as stream:
+            stream.seek(tensor.offset)
+            return stream.read(tensor.size)
 
-    return DeltaSource(
+    def read(name: str) -> FloatArray:
+        tensor = tensors[name][1]
+        return decode_for_people(read_bytes(name), tensor.dtype, tensor.shape)
+
+    return AdapterTensors(
+        label=version.label,
         config=config,
-        names=list(tensors),
+        kinds={
+            name: TensorKind(tensor.dtype, tensor.shape) for name, (_, tensor) in tensors.items()
+        },
         read=read,
+        read_bytes=read_bytes,
         digests={name: tensor.sha256 for name, (_, tensor) in tensors.items()},
     )
-
-
-def _read_tensor(path: Path, tensor: Tensor) -> FloatArray:
-    from plait.algebra.arrays import decode_for_people
-
-    with path.open("rb") as file:
-        file.seek(tensor.offset)
-        data = file.read(tensor.size)
-    return decode_for_people(data, tensor.dtype, tensor.shape)

@@ -15,6 +15,7 @@ from plait_registry.api import (
     files,
     health,
     history,
+    jobs,
     namespaces,
     notes,
     protections,
@@ -27,6 +28,7 @@ from plait_registry.api import (
 )
 from plait_registry.api.edge import Applications, Edge
 from plait_registry.api.errors import install_handlers
+from plait_registry.api.job_access import verify_open_to_jobs
 from plait_registry.api.metrics import Metrics
 from plait_registry.api.object_gateway import ObjectGateway
 from plait_registry.api.requests import verify_no_nul
@@ -55,10 +57,13 @@ _NOUNS = (
     audit,
     events,
     webhooks,
+    jobs,
 )
 
 # Only says in OpenAPI what the edge demands before it reads a body.
 _BEARER = HTTPBearer(auto_error=False, description="The registry's token.")
+
+_CHECKS = [Depends(_BEARER), Depends(verify_no_nul), Depends(verify_open_to_jobs)]
 
 
 def create_app(
@@ -93,7 +98,7 @@ def _create_api(registry: Registry, largest_request: int) -> FastAPI:
     api.state.largest_request = largest_request
     install_handlers(api)
     api.include_router(health.router)
-    native = APIRouter(prefix=API_PREFIX, dependencies=[Depends(_BEARER), Depends(verify_no_nul)])
+    native = APIRouter(prefix=API_PREFIX, dependencies=_CHECKS)
     for noun in _NOUNS:
         native.include_router(noun.router)
     api.include_router(native)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
@@ -118,9 +118,11 @@ class Caller:
     scopes: tuple[Scope, ...] | None = None
     """The token's; None lets everything through."""
     token: str | None = None
-    """The id of the token that was sent, where it has one."""
+    """The id of the token that was sent, where it has one; of a job, the job's."""
     user: int | None = None
     """The user's row; None for callers that are no user."""
+    job: str | None = None
+    """The digest of a job's token; None where it was no job's."""
 
     def right_in(self, namespace: str) -> Right:
         """Return what the caller may do in all of a namespace."""
@@ -145,6 +147,24 @@ class Caller:
             return Right.OWN
         role = self.roles.get(namespace)
         return Right.NONE if role is None else RIGHT_OF_ROLE[role]
+
+    def narrowed(self, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+        """Return `scopes`, each of a single repository, as far as the caller's own reach.
+
+        What a caller may do by its role is not looked at, since that changes.
+        """
+        reached = []
+        for scope in scopes:
+            namespace, _, repository = scope.target.partition("/")
+            right = min(RIGHT_OF_ACCESS[scope.access], self._let_through(namespace, repository))
+            access = max(
+                (item for item in Access if RIGHT_OF_ACCESS[item] <= right),
+                key=RIGHT_OF_ACCESS.__getitem__,
+                default=None,
+            )
+            if access is not None:
+                reached.append(Scope(scope.target, access))
+        return tuple(reached)
 
     def _let_through(self, namespace: str, repository: str | None) -> Right:
         if self.scopes is None:

@@ -37,6 +37,8 @@ class Action(StrEnum):
     WEBHOOK_CREATE = "webhook.create"
     WEBHOOK_UPDATE = "webhook.update"
     WEBHOOK_DELETE = "webhook.delete"
+    JOB_SUBMIT = "job.submit"
+    JOB_END = "job.end"  # done, failed or cancelled
 
 
 @dataclass(frozen=True, slots=True)

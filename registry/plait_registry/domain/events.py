@@ -40,6 +40,8 @@ class EventKind(StrEnum):
     REPOSITORY_CREATED = "repository.created"
     REPOSITORY_UPDATED = "repository.updated"
     REPOSITORY_DELETED = "repository.deleted"
+    JOB_SUBMITTED = "job.submitted"
+    JOB_ENDED = "job.ended"  # done, failed or cancelled
 
 
 KIND_OF_ACTION: Mapping[Action, EventKind] = {
@@ -51,6 +53,8 @@ KIND_OF_ACTION: Mapping[Action, EventKind] = {
     Action.REPOSITORY_CREATE: EventKind.REPOSITORY_CREATED,
     Action.REPOSITORY_UPDATE: EventKind.REPOSITORY_UPDATED,
     Action.REPOSITORY_DELETE: EventKind.REPOSITORY_DELETED,
+    Action.JOB_SUBMIT: EventKind.JOB_SUBMITTED,
+    Action.JOB_END: EventKind.JOB_ENDED,
 }
 """Changes of people, tokens and rules are for the audit log alone."""
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from plait.errors import AlreadyExists, InvalidInput, NotFound
+from plait.model.adapter import parse_adapter_config
 from plait.model.address import RepositoryName
 from plait.model.manifest import File, Manifest
 from plait.model.paths import is_pickle
+from plait.model.stack import ADAPTER_TYPE as STACK_TYPE
+from plait.model.stack import FILE_NAME as STACK_PATH
+from plait.model.stack import Stack, is_stack, verify_stack_files
 
 CONFIG_PATH = "adapter_config.json"
 LARGEST_CONFIG = 1_000_000
@@ -13,10 +17,11 @@ LARGEST_CONFIG = 1_000_000
 
 
 def verify_version(manifest: Manifest) -> None:
-    """Check that a manifest can be a version of an adapter.
+    """Check that a manifest can be a version of an adapter, or of a stack of adapters.
 
     Raises:
-        InvalidInput: it holds pickle, has weights without an adapter's config, or no weights.
+        InvalidInput: it holds pickle, has weights without an adapter's config, or no weights; or
+            it is a stack and has weights.
     """
     for file in manifest.files:
         if is_pickle(file.path):
@@ -26,6 +31,9 @@ def verify_version(manifest: Manifest) -> None:
                 "convert it to safetensors (`plait push --convert` does).",
                 path=file.path,
             )
+    if is_stack(manifest):
+        verify_stack_files(manifest)
+        return
     config = find_config(manifest)
     if config is None:
         raise InvalidInput(
@@ -48,6 +56,23 @@ def verify_version(manifest: Manifest) -> None:
 def find_config(manifest: Manifest) -> File | None:
     """Return the adapter's config, or None."""
     return manifest.find(CONFIG_PATH)
+
+
+def find_declaration(manifest: Manifest) -> File | None:
+    """Return the file that says what the version is: the adapter's config, else the stack."""
+    return manifest.find(STACK_PATH) if is_stack(manifest) else find_config(manifest)
+
+
+def parse_adapter_type(declaration: File, data: bytes) -> str:
+    """Return PEFT's type of an adapter, or `STACK`, from the bytes of the declaration.
+
+    Raises:
+        InvalidInput: they are not well-formed.
+    """
+    if declaration.path == STACK_PATH:
+        Stack.from_bytes(data)
+        return STACK_TYPE
+    return parse_adapter_config(data).peft_type
 
 
 def missing_repository(name: RepositoryName) -> NotFound:

@@ -34,6 +34,7 @@ from plait_registry.domain.accounts import (
 from plait_registry.domain.events import EventTable
 from plait_registry.domain.garbage import CondemnedTable, HeldTable, MarkTable, RemainsTable
 from plait_registry.domain.inspection import InspectionTable
+from plait_registry.domain.jobs import JobTable
 from plait_registry.domain.records import (
     CommitRow,
     Extent,
@@ -461,6 +462,10 @@ class Records(Protocol):
     @property
     def journal(self) -> JournalTable:
         """Which repositories the journal of refs has yet to hear of."""
+
+    @property
+    def jobs(self) -> JobTable:
+        """What is done by processes of its own."""
 
 
 class Database(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from plait.model.ids import CommitId
+from plait_registry.domain.accounts import UserId
 from plait_registry.domain.records import PushId, RepositoryId
 
 
@@ -31,6 +32,12 @@ class TallyTable(Protocol):
 
     def count_open_pushes(self, repository: RepositoryId) -> int:
         """Return the number of pushes that were begun and not completed."""
+
+    def count_open_jobs(self, repository: RepositoryId) -> int:
+        """Return the number of a repository's jobs that have not ended."""
+
+    def count_open_jobs_of(self, user: UserId | None) -> int:
+        """Return the number of jobs that a user asked for, or with None the folder's token."""
 
     def measure_staged(self, push: PushId) -> int:
         """Return the bytes of the commits and manifests that a push has staged."""

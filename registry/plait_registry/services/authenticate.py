@@ -1,13 +1,20 @@
-"""From a token to the caller that it stands for."""
+"""From a token to the caller that it stands for.
+
+A job's token stands for who asked for the job: with their rights as they are now, as far as their
+own token lets them through, and no further than the job's inputs and target. Once the job has ended
+it lets nothing through any more, and tells the job's process so until its lease runs out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from plait.errors import Unauthenticated
 from plait.model.ids import hash_bytes
 from plait_registry.domain.access import Caller
 from plait_registry.domain.accounts import TokenOwner
+from plait_registry.domain.jobs import JobRow, JobState, Requester
 from plait_registry.domain.ports import Clock, Database, Records
 
 ADMIN = "admin"
@@ -15,7 +22,7 @@ ADMIN = "admin"
 
 
 class Authenticate:
-    """Tells whose token it is, in one query."""
+    """Tells whose token it is, in one query for those of users."""
 
     def __init__(
         self, database: Database, clock: Clock, is_folder_token: Callable[[str], bool]
@@ -35,10 +42,13 @@ class Authenticate:
         if self._is_folder_token(token):
             return Caller(ADMIN, is_admin=True)
         # Looked up by its digest: how long that takes tells nothing about the token itself.
-        digest = hash_bytes(token.encode("utf-8", "surrogateescape"))
+        digest = hash_token(token)
+        now = self._clock.now()
         with self._database.read() as records:
             owner = records.tokens.find_owner(digest)
-        now = self._clock.now()
+            job = records.jobs.find_by_digest(digest) if owner is None else None
+            if job is not None:
+                return _admit_job(records, job, now)
         caller = _admit(owner, now)
         if owner is not None:
             self._touch(owner, now[:10])
@@ -50,6 +60,11 @@ class Authenticate:
             self._database.transact(lambda records: records.tokens.touch(token, today))
 
 
+def hash_token(token: str) -> str:
+    """Return what the database keeps of a token."""
+    return hash_bytes(token.encode("utf-8", "surrogateescape"))
+
+
 def refresh_caller(records: Records, caller: Caller, now: str) -> Caller:
     """Return the caller as the database knows it now, in the transaction that goes on to change it.
 
@@ -59,18 +74,47 @@ def refresh_caller(records: Records, caller: Caller, now: str) -> Caller:
     Raises:
         Unauthenticated: the token does not hold any more.
     """
+    if caller.job is not None:
+        job = records.jobs.find_by_digest(caller.job)
+        if job is None:
+            raise _unknown()
+        return _admit_job(records, job, now)
     if caller.token is None:
         return caller
     digest = records.tokens.get(caller.token).digest
     return _admit(records.tokens.find_owner(digest), now)
 
 
+def find_requester(records: Records, requester: Requester, now: str) -> Caller:
+    """Return who asked for a job, as the database knows them now.
+
+    Raises:
+        Unauthenticated: their token does not hold any more, or they are disabled.
+    """
+    if requester.token is None:
+        return Caller(ADMIN, is_admin=True)
+    digest = records.tokens.get(requester.token).digest
+    return _admit(records.tokens.find_owner(digest), now)
+
+
+def _admit_job(records: Records, job: JobRow, now: str) -> Caller:
+    if job.lease is None or job.lease.until <= now:
+        raise _unknown()
+    requester = find_requester(records, job.requester, now)
+    is_running = job.state is JobState.RUNNING
+    return replace(
+        requester,
+        scopes=requester.narrowed(job.scopes) if is_running else (),
+        token=job.id,
+        # No user's business, such as making tokens, is a job's.
+        user=None,
+        job=job.lease.digest,
+    )
+
+
 def _admit(owner: TokenOwner | None, now: str) -> Caller:
     if owner is None or owner.user.disabled_at is not None:
-        raise Unauthenticated(
-            "unauthenticated",
-            "The registry does not know this token: run `plait login` with the current one.",
-        )
+        raise _unknown()
     _verify_valid(owner, now)
     return Caller(
         name=owner.user.name,
@@ -79,6 +123,13 @@ def _admit(owner: TokenOwner | None, now: str) -> Caller:
         scopes=owner.token.scopes,
         token=owner.token.id,
         user=owner.user.id,
+    )
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated(
+        "unauthenticated",
+        "The registry does not know this token: run `plait login` with the current one.",
     )
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from plait import wire
 from plait.errors import Integrity, InvalidInput, NotFound, PlaitError, TooLarge
 from plait.model import canonical
-from plait.model.adapter import parse_adapter_config
 from plait.model.address import RepositoryName
 from plait.model.commit import Commit
 from plait.model.commit_graph import is_ancestor
@@ -29,7 +28,7 @@ from plait_registry.domain.ancestry import Link
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.object_names import has_its_name
-from plait_registry.domain.policy import find_config
+from plait_registry.domain.policy import find_declaration, parse_adapter_type
 from plait_registry.domain.ports import Clock, Database, Records, Transfers
 from plait_registry.domain.protection import verify_move
 from plait_registry.domain.records import (
@@ -210,24 +209,26 @@ class CompletePush:
     def _read_adapter_types(
         self, staged: _Staged, verified: Sequence[VerifiedFile]
     ) -> dict[ManifestId, str]:
-        """Return PEFT's type of every new version, each config read once."""
+        """Return PEFT's type of every new version, or STACK; each declaration is read once."""
         manifests = {item.commit.manifest: item.manifest for item in staged.incoming}
-        configs = {
-            key: config.sha256
+        declarations = {
+            key: declaration
             for key, manifest in manifests.items()
-            if (config := find_config(manifest)) is not None
+            if (declaration := find_declaration(manifest)) is not None
         }
         extents: dict[ObjectId, Sequence[Extent]] = {
             item.row.sha256: item.row.extents for item in verified
         }
-        missing = set(configs.values()) - set(extents)
+        # By the path as well: the same bytes under another name say something else.
+        distinct = {(file.path, file.sha256): file for file in declarations.values()}
+        missing = {file.sha256 for file in distinct.values()} - set(extents)
         with self._database.read() as records:
             extents.update(records.files.load_extents(None, missing))
         types = {
-            digest: parse_adapter_config(read_file(self._store, extents[digest])).peft_type
-            for digest in set(configs.values())
+            place: parse_adapter_type(file, read_file(self._store, extents[file.sha256]))
+            for place, file in distinct.items()
         }
-        return {key: types[digest] for key, digest in configs.items()}
+        return {key: types[file.path, file.sha256] for key, file in declarations.items()}
 
     def _verify_move(self, staged: _Staged, rows: Sequence[CommitRow]) -> None:
         update = staged.push.update

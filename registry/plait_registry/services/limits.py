@@ -13,6 +13,7 @@ from itertools import accumulate
 from plait.errors import Conflict, TooLarge
 from plait.model.ids import CommitId, abbreviate
 from plait.model.refs import RefUpdate
+from plait_registry.domain.accounts import UserId
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import NoteRow, PushId, RepositoryRecord
 from plait_registry.domain.tallies import NoteTally, measure_body
@@ -28,6 +29,8 @@ LARGEST_PUSH = 256_000_000
 Some 100,000 commits, or 20,000 versions of an adapter with 100 tensors."""
 MOST_OPEN_PUSHES = 1_000
 """Of one repository; each can be as large as that, until garbage collection ends it."""
+MOST_OPEN_JOBS = 20
+"""Of one repository, and of one user: each waits for a process, and holds a recipe."""
 MOST_REFS = 10_000
 """Of one repository: the list of refs has no pages."""
 MOST_REPOSITORIES = 100_000
@@ -79,6 +82,28 @@ def verify_room_for_push(records: Records, repository: RepositoryRecord) -> None
             "complete those under way, or try again when garbage collection has ended the others.",
             limit=MOST_OPEN_PUSHES,
         )
+
+
+def verify_room_for_job(
+    records: Records, repository: RepositoryRecord, user: UserId | None
+) -> None:
+    """Check that one more job may be queued.
+
+    Raises:
+        Conflict: `too-many-jobs`.
+    """
+    whose = {
+        f"{repository.name} has": records.tallies.count_open_jobs(repository.id),
+        "You have": records.tallies.count_open_jobs_of(user),
+    }
+    for who, count in whose.items():
+        if count >= MOST_OPEN_JOBS:
+            raise Conflict(
+                "too-many-jobs",
+                f"{who} {MOST_OPEN_JOBS} jobs that have not ended, and may not have more: wait for "
+                "one of them, or cancel it by `plait job cancel`.",
+                limit=MOST_OPEN_JOBS,
+            )
 
 
 def verify_staged(records: Records, push: PushId) -> None:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 
 from plait.errors import Integrity, InvalidInput, NotFound, PlaitError, TooLarge
 from plait.model import canonical
-from plait.model.adapter import parse_adapter_config
 from plait.model.commit import Commit
 from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate, hash_bytes, parse_object_id
 from plait.model.manifest import File, Manifest
@@ -29,7 +28,7 @@ from plait.model.refs import RefUpdate
 from plait_registry.domain.ancestry import Link
 from plait_registry.domain.dedup import SALT_SIZE
 from plait_registry.domain.extents import FORMAT as EXTENTS_FORMAT
-from plait_registry.domain.policy import find_config
+from plait_registry.domain.policy import find_declaration, parse_adapter_type
 from plait_registry.domain.ports import Clock, Database, ObjectStore, Records, Transfers
 from plait_registry.domain.records import CommitRow, Extent, FileRow, NewRepository, ObjectRow
 from plait_registry.domain.ref_journal import RefSnapshot, find_newest
@@ -179,9 +178,9 @@ class Rebuild:
         located = {row.sha256: row for row in rows}
         objects = self._stores.objects
         types = {
-            key: parse_adapter_config(read_file(objects, located[config.sha256].extents))
+            key: parse_adapter_type(file, read_file(objects, located[file.sha256].extents))
             for key, manifest in manifests.items()
-            if (config := find_config(manifest)) is not None
+            if (file := find_declaration(manifest)) is not None
         }
         placed: dict[CommitId, CommitRow] = {}
         links: dict[CommitId, Link] = {}
@@ -191,7 +190,7 @@ class Rebuild:
                 IncomingCommit(key, commit.to_bytes(), commit, manifests[commit.manifest]),
                 parents=[placed[parent] for parent in commit.parents],
                 links=links,
-                adapter_type=types[commit.manifest].peft_type if commit.manifest in types else None,
+                adapter_type=types.get(commit.manifest),
             )
             placed[key] = row
             links[key] = Link(row.id, row.depth, row.skip)

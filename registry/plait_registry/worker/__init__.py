@@ -1,4 +1,6 @@
-"""What the registry does besides answering: threads that work until they are stopped.
+"""What the registry does besides answering: by threads that work until they are stopped.
+
+What computes, these threads have done by other processes.
 
 May import bootstrap and everything below it, but no adapter; the CLI starts it.
 """

@@ -1,17 +1,22 @@
-"""`plait-registry worker`: delivers events until it is told to stop.
+"""`plait-registry worker`: delivers events, and has jobs done, until it is told to stop.
 
-Any number of them may run, on any machines that reach the database.
+Any number of them may run, on any machines that reach the database. Jobs want to reach the registry
+as well, so that they are done only where its address is known.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from plait.errors import InvalidInput
-from plait_registry.bootstrap import build_events, open_data_folder, open_database
+from plait_registry.bootstrap import build_events, build_jobs, open_data_folder, open_database
+from plait_registry.domain.ports import Database
 from plait_registry.settings import Settings
 from plait_registry.worker.delivery import DeliveryLoop
+from plait_registry.worker.start_jobs import build_job_loop
 
 
 def run_worker(settings: Settings) -> int:
@@ -24,7 +29,7 @@ def run_worker(settings: Settings) -> int:
         raise InvalidInput(
             "usage",
             "A worker of its own needs PostgreSQL (PLAIT_DATABASE_URL). With records in a data "
-            "folder, `plait-registry serve` delivers events itself.",
+            "folder, `plait-registry serve` delivers events and does jobs itself.",
         )
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -33,11 +38,28 @@ def run_worker(settings: Settings) -> int:
     try:
         database.check()
         events = build_events(settings, database)
-        loop = DeliveryLoop(events.deliver, events.prune)
-        loop.start(settings.events.threads)
-        print("delivering events", flush=True)  # noqa: T201 - as `serve` says that it listens
-        stopping.wait()
-        loop.stop()
+        delivery = DeliveryLoop(events.deliver, events.prune)
+        with _doing_jobs(settings, database) as does_jobs:
+            delivery.start(settings.events.threads)
+            told = "delivering events, doing jobs" if does_jobs else "delivering events"
+            print(told, flush=True)  # noqa: T201 - as `serve` says that it listens
+            stopping.wait()
+        delivery.stop()
     finally:
         database.close()
     return 0
+
+
+@contextmanager
+def _doing_jobs(settings: Settings, database: Database) -> Generator[bool]:
+    """Have jobs done during a block, if they shall be; yield whether they are."""
+    url = settings.jobs.url
+    if url is None or not settings.jobs.enabled:
+        yield False
+        return
+    loop = build_job_loop(settings, build_jobs(settings, database), url)
+    loop.start(settings.jobs.processes)
+    try:
+        yield True
+    finally:
+        loop.stop()

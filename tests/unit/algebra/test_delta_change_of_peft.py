@@ -1,13 +1,13 @@
 """Norms computed from the factors, against the deltas that real PEFT modules multiply out."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from plait.algebra.delta_change import DeltaSource, compare_deltas
-from plait.model.adapter import parse_adapter_config
+from plait.algebra.adapter_tensors import AdapterTensors
+from plait.algebra.delta_change import compare_deltas
+from reference.adapters import adapter_of
 
 pytestmark = pytest.mark.torch
 
@@ -36,14 +36,13 @@ def adapted_by_peft(config: Any) -> Any:
     return model
 
 
-def source_of(model: Any) -> DeltaSource:
+def source_of(model: Any) -> AdapterTensors:
     from peft import get_peft_model_state_dict
 
     tensors = {name: tensor.numpy() for name, tensor in get_peft_model_state_dict(model).items()}
     values = model.peft_config["default"].to_dict()
     values["target_modules"] = sorted(values["target_modules"])
-    config = parse_adapter_config(json.dumps(values).encode())
-    return DeltaSource(config, tuple(tensors), tensors.__getitem__)
+    return adapter_of(tensors, **values)
 
 
 def norms_by_peft(model: Any) -> dict[str, float]:

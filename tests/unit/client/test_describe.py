@@ -24,6 +24,7 @@ from plait.model.paths import FilePath
 from plait.parallel import StopSign
 from plait.progress import NO_PROGRESS
 from reference.safetensors_writer import write
+from reference.stacks import STACK
 
 CONFIG = b'{"peft_type": "LORA", "base_model_name_or_path": "micro/base", "revision": "r1", "r": 8}'
 WEIGHTS = write({"a.lora_A.weight": ("F32", (2,), b"\x00" * 8)}, {"format": "pt"})
@@ -213,6 +214,41 @@ def test_adapter_without_tensors_is_empty(adapter: Path, weights: bytes | None) 
     with pytest.raises(InvalidInput) as caught:
         verify_adapter_folder(describe_folder(adapter))
     assert caught.value.kind == "adapter-empty"
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    (folder / "stack.json").write_bytes(STACK.to_bytes())
+    (folder / "README.md").write_text("# Two at once")
+    return folder
+
+
+def test_folder_with_a_stack_is_a_version(stack: Path) -> None:
+    description = describe_folder(stack)
+    assert description.config is None
+    assert description.stack_bytes == STACK.to_bytes()
+    verify_adapter_folder(description)
+
+
+def test_folder_with_something_else_as_its_stack_is_refused(stack: Path) -> None:
+    (stack / "stack.json").write_text("[]")
+    with pytest.raises(InvalidInput, match="must be a JSON object") as caught:
+        verify_adapter_folder(describe_folder(stack))
+    assert caught.value.kind == "invalid-stack"
+
+
+def test_stack_with_weights_is_refused(stack: Path) -> None:
+    (stack / "adapter_model.safetensors").write_bytes(WEIGHTS)
+    with pytest.raises(InvalidInput, match="holds no weights") as caught:
+        verify_adapter_folder(describe_folder(stack))
+    assert caught.value.kind == "invalid-stack"
+
+
+def test_file_named_like_a_stack_beside_an_adapter_is_any_file(adapter: Path) -> None:
+    (adapter / "stack.json").write_text("my own notes")
+    verify_adapter_folder(describe_folder(adapter))
 
 
 def test_base_comes_from_the_config_unless_it_is_given() -> None:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait import wire, wire_accounts, wire_events
+from plait import wire, wire_accounts, wire_events, wire_jobs
 from plait.errors import Unavailable
 from reference.strategies import json_values, text
 
 CLASSES: list[type[Any]] = [
     value
-    for module in (wire, wire_accounts, wire_events)
+    for module in (wire, wire_accounts, wire_events, wire_jobs)
     for value in vars(module).values()
     if isinstance(value, type) and dataclasses.is_dataclass(value)
 ]

@@ -31,6 +31,7 @@ from plait_registry.adapters.memory.garbage import (
     MemoryRemainsTable,
 )
 from plait_registry.adapters.memory.inspection import MemoryInspectionTable
+from plait_registry.adapters.memory.jobs import MemoryJobTable
 from plait_registry.adapters.memory.names import MemoryRefTable, MemoryRepositoryTable
 from plait_registry.adapters.memory.pushes import MemoryPushTable
 from plait_registry.adapters.memory.ref_journal import MemoryJournalTable
@@ -67,6 +68,7 @@ class MemoryRecords(Records):
         self._usage = MemoryUsageTable(state, writable=writable)
         self._tallies = MemoryTallyTable(state, writable=writable)
         self._journal = MemoryJournalTable(state, writable=writable)
+        self._jobs = MemoryJobTable(state, writable=writable)
 
     @property
     @override
@@ -172,6 +174,11 @@ class MemoryRecords(Records):
     @override
     def journal(self) -> MemoryJournalTable:
         return self._journal
+
+    @property
+    @override
+    def jobs(self) -> MemoryJobTable:
+        return self._jobs
 
 
 class MemoryDatabase(Database):

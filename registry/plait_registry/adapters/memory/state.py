@@ -20,6 +20,7 @@ from plait_registry.domain.accounts import (
 )
 from plait_registry.domain.events import Event, EventId
 from plait_registry.domain.garbage import MarkKind
+from plait_registry.domain.jobs import JobId, JobRow
 from plait_registry.domain.records import (
     CommitRow,
     FileRow,
@@ -88,6 +89,10 @@ class State:
     deliveries: dict[tuple[WebhookId, EventId], DeliveryRow] = field(default_factory=dict)
     leases: dict[tuple[WebhookId, EventId], tuple[str, str]] = field(default_factory=dict)
     """Who sends a delivery, and until when."""
+    jobs: dict[JobId, JobRow] = field(default_factory=dict)
+    job_payloads: dict[JobId, bytes] = field(default_factory=dict)
+    job_numbers: dict[int, None] = field(default_factory=dict)
+    """Of all jobs that ever were: none is given twice."""
 
     def key_of(self, repository: RepositoryId) -> str:
         """Return the key of a repository's name."""
@@ -119,6 +124,7 @@ class State:
         self.expired = _without(self.expired, lambda key, _: key[0] == repository)
         self.marks = _without(self.marks, lambda key, _: key[1] == repository)
         self.drop_webhooks(lambda webhook: webhook.repository == repository)
+        self.drop_jobs(lambda job: job.repository == repository)
         self.objects = {
             key: replace(row, home=None) if row.home == repository else row
             for key, row in self.objects.items()
@@ -129,6 +135,11 @@ class State:
         self.webhooks = _without(self.webhooks, lambda _, row: goes(row))
         self.deliveries = _without(self.deliveries, lambda key, _: key[0] not in self.webhooks)
         self.leases = _without(self.leases, lambda key, _: key not in self.deliveries)
+
+    def drop_jobs(self, goes: Callable[[JobRow], bool]) -> None:
+        """Remove jobs with their payloads."""
+        self.jobs = _without(self.jobs, lambda _, row: goes(row))
+        self.job_payloads = _without(self.job_payloads, lambda key, _: key not in self.jobs)
 
     def copy(self) -> State:
         """Return a copy that can change without the original; the rows are shared."""

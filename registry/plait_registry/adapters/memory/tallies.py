@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from plait.model.ids import CommitId
 from plait_registry.adapters.memory.state import MemoryTable
+from plait_registry.domain.accounts import UserId
 from plait_registry.domain.records import PushId, PushState, RepositoryId
 from plait_registry.domain.tallies import NoteTally, TallyTable, measure_body
 
@@ -29,6 +30,16 @@ class MemoryTallyTable(MemoryTable, TallyTable):
             push.repository == repository and push.state is PushState.OPEN
             for push in self._state.pushes.values()
         )
+
+    @override
+    def count_open_jobs(self, repository: RepositoryId) -> int:
+        rows = self._state.jobs.values()
+        return sum(job.repository == repository and job.state.is_open for job in rows)
+
+    @override
+    def count_open_jobs_of(self, user: UserId | None) -> int:
+        rows = self._state.jobs.values()
+        return sum(job.requester.user == user and job.state.is_open for job in rows)
 
     @override
     def measure_staged(self, push: PushId) -> int:

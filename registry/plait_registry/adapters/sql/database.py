@@ -37,6 +37,7 @@ from plait_registry.adapters.sql.garbage import (
 )
 from plait_registry.adapters.sql.held import SqlHeldTable
 from plait_registry.adapters.sql.inspection import SqlInspectionTable
+from plait_registry.adapters.sql.jobs import SqlJobTable
 from plait_registry.adapters.sql.limits import (
     DEFAULT_POOL,
     DEFAULT_STATEMENT_S,
@@ -81,6 +82,7 @@ class SqlRecords(Records):
         self._usage = SqlUsageTable(connection)
         self._tallies = SqlTallyTable(connection)
         self._journal = SqlJournalTable(connection)
+        self._jobs = SqlJobTable(connection)
 
     @property
     @override
@@ -186,6 +188,11 @@ class SqlRecords(Records):
     @override
     def journal(self) -> SqlJournalTable:
         return self._journal
+
+    @property
+    @override
+    def jobs(self) -> SqlJobTable:
+        return self._jobs
 
 
 class SqlDatabase(Database):

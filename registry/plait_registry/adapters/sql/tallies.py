@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from plait.model.ids import CommitId
 from plait_registry.adapters.sql.dialect import batches
+from plait_registry.adapters.sql.job_tables import jobs
 from plait_registry.adapters.sql.tables import (
     notes,
     push_commits,
@@ -18,8 +19,12 @@ from plait_registry.adapters.sql.tables import (
     repositories,
 )
 from plait_registry.adapters.sql.usage import within_namespace
+from plait_registry.domain.accounts import UserId
+from plait_registry.domain.jobs import OPEN_STATES
 from plait_registry.domain.records import PushId, PushState, RepositoryId
 from plait_registry.domain.tallies import NoteTally, TallyTable
+
+_IS_OPEN = jobs.c.state.in_([state.value for state in OPEN_STATES])
 
 
 class SqlTallyTable(TallyTable):
@@ -47,6 +52,18 @@ class SqlTallyTable(TallyTable):
             .select_from(pushes)
             .where(pushes.c.repository_id == repository, pushes.c.state == PushState.OPEN.value)
         )
+        return int(self._connection.execute(statement).scalar_one())
+
+    @override
+    def count_open_jobs(self, repository: RepositoryId) -> int:
+        is_of = jobs.c.repository_id == repository
+        statement = select(func.count()).select_from(jobs).where(is_of, _IS_OPEN)
+        return int(self._connection.execute(statement).scalar_one())
+
+    @override
+    def count_open_jobs_of(self, user: UserId | None) -> int:
+        is_of = jobs.c.user_id.is_(None) if user is None else jobs.c.user_id == user
+        statement = select(func.count()).select_from(jobs).where(is_of, _IS_OPEN)
         return int(self._connection.execute(statement).scalar_one())
 
     @override

@@ -1,0 +1,150 @@
+"""Adapters and base models in folders, opened for the algebra: headers now, tensors when asked.
+
+A tensor is read from its range of the file and decoded; nothing else of the file is in memory.
+Every header is parsed by the rules of the format: a range never leads outside its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plait.errors import InvalidInput
+from plait.model.adapter import FILE_NAME, parse_adapter_config
+from plait.model.manifest import Manifest
+from plait.model.paths import is_safetensors
+from plait.model.safetensors_layout import (
+    PREFIX_SIZE,
+    SafetensorsLayout,
+    TensorRange,
+    header_size,
+    parse_header,
+)
+
+if TYPE_CHECKING:
+    from plait.algebra.adapter_tensors import AdapterTensors, BaseTensors, TensorKind
+    from plait.algebra.arrays import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFiles:
+    """Tensors of one or several safetensors files, by name."""
+
+    places: Mapping[str, tuple[Path, TensorRange]]
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return a tensor's bytes.
+
+        Raises:
+            InvalidInput: `file-changed`, the file is shorter than its header said.
+        """
+        path, tensor = self.places[name]
+        with path.open("rb") as file:
+            file.seek(tensor.offset)
+            data = file.read(tensor.size)
+        if len(data) != tensor.size:
+            raise InvalidInput("file-changed", f"{path} became shorter while it was read.")
+        return data
+
+    def read(self, name: str) -> FloatArray:
+        """Return a tensor's values; raises as `read_bytes`, and for dtypes without numbers."""
+        from plait.algebra.arrays import decode_for_people
+
+        tensor = self.places[name][1]
+        return decode_for_people(self.read_bytes(name), tensor.dtype, tensor.shape)
+
+
+def open_tensors(folder: Path) -> TensorFiles:
+    """Return the tensors of all safetensors files directly in a folder.
+
+    Raises:
+        InvalidInput: a file is malformed, or two hold a tensor of the same name.
+    """
+    places: dict[str, tuple[Path, TensorRange]] = {}
+    for path in sorted(folder.glob("*")):
+        if not is_safetensors(path.name):
+            continue
+        for tensor in read_layout(path).tensors:
+            if tensor.name in places:
+                raise InvalidInput(
+                    "invalid-safetensors",
+                    f"Both {places[tensor.name][0].name} and {path.name} in {folder} hold a tensor "
+                    f"{tensor.name!r:.200}: keep one of them.",
+                )
+            places[tensor.name] = (path, tensor)
+    return TensorFiles(places)
+
+
+def read_layout(path: Path) -> SafetensorsLayout:
+    """Return where the tensors of a file lie.
+
+    Raises:
+        InvalidInput: the file is malformed.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(PREFIX_SIZE)
+        end = header_size(prefix, file_size=size)
+        header = prefix + file.read(end - PREFIX_SIZE)
+    return parse_header(header, file_size=size)
+
+
+def open_adapter(label: str, folder: Path, manifest: Manifest | None = None) -> AdapterTensors:
+    """Return the adapter in a folder; with its manifest, tensors' digests are known.
+
+    Raises:
+        InvalidInput: `adapter-config-missing`, or a file is malformed.
+    """
+    from plait.algebra.adapter_tensors import AdapterTensors
+
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise InvalidInput(
+            "adapter-config-missing",
+            f"{label} has no {FILE_NAME}: it is no adapter that deltas can be read from.",
+        )
+    files = open_tensors(folder)
+    return AdapterTensors(
+        label=label,
+        config=parse_adapter_config(path.read_bytes()),
+        kinds=_list_kinds(files),
+        read=files.read,
+        read_bytes=files.read_bytes,
+        digests={} if manifest is None else _list_digests(manifest),
+    )
+
+
+def open_base(folder: Path) -> BaseTensors:
+    """Return the weights of the base model in a folder.
+
+    Raises:
+        InvalidInput: `base-unknown`, it holds no safetensors; or a file is malformed.
+    """
+    from plait.algebra.adapter_tensors import BaseTensors
+
+    files = open_tensors(folder)
+    if not files.places:
+        raise InvalidInput(
+            "base-unknown",
+            f"{folder} holds no safetensors file: name the folder of the base model's weights.",
+        )
+    return BaseTensors(label=str(folder), kinds=_list_kinds(files), read=files.read)
+
+
+def _list_kinds(files: TensorFiles) -> dict[str, TensorKind]:
+    from plait.algebra.adapter_tensors import TensorKind
+
+    return {
+        name: TensorKind(tensor.dtype, tensor.shape) for name, (_, tensor) in files.places.items()
+    }
+
+
+def _list_digests(manifest: Manifest) -> dict[str, str]:
+    return {
+        tensor.name: tensor.sha256
+        for file in manifest.files
+        if file.tensors is not None and "/" not in file.path
+        for tensor in file.tensors.entries
+    }

@@ -1,0 +1,52 @@
+"""What a base model's configuration (`config.json` of transformers) tells about its tensors.
+
+- A head that shares the embedding's weight has no tensor of its own in the file.
+- GPT-2 and its like store their linear layers as (in, out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+EMBEDDINGS = (
+    "embed_in",
+    "embed_tokens",
+    "shared",
+    "tok_embeddings",
+    "word_embeddings",
+    "wpe",
+    "wte",
+)
+"""Ends of the names of embeddings, whose weight is (vocabulary, width)."""
+
+_HEAD = "lm_head"
+_OF_TOKENS = frozenset(EMBEDDINGS) - {"wpe"}
+_CONV1D_MODELS = frozenset({"decision_transformer", "gpt2", "imagegpt", "openai-gpt"})
+_CONV1D_MODULES = ("c_attn", "c_fc", "c_proj", "q_attn")
+
+
+def find_tied_heads(config: Mapping[str, Any], tensors: Collection[str]) -> dict[str, str]:
+    """Return, by the path of a language model's head, the embedding whose weight it shares.
+
+    Empty where the head has a tensor of its own, the configuration says that it is not tied, or
+    several embeddings could be meant.
+    """
+    architectures = config.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    has_head = any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+    # transformers ties them where nothing is said.
+    is_tied = config.get("tie_word_embeddings", True) is True
+    embeddings = [
+        module
+        for module, dot, part in (name.rpartition(".") for name in sorted(tensors))
+        if dot and part == "weight" and module.rpartition(".")[2] in _OF_TOKENS
+    ]
+    if not (has_head and is_tied) or len(embeddings) != 1 or f"{_HEAD}.weight" in tensors:
+        return {}
+    return {_HEAD: embeddings[0]}
+
+
+def find_transposed(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ends of the names of linear modules whose weight is (in, out)."""
+    return _CONV1D_MODULES if config.get("model_type") in _CONV1D_MODELS else ()
