@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from e2e.made_adapters import lora_tensors, write_adapter
+from plait.cache import Cache
+from plait.compose import ComposeWish, compose
 from plait.http_transport import HttpTransport
 from plait.model.address import RepositoryName
 from plait.model.commit import Person
+from plait.model.recipe import Recipe
+from plait.model.refs import parse_ref_name
 from plait.push_folder import FolderPush, push_folder
 from plait_registry.domain.jobs import BACKOFF
 from plait_registry.services import report_job
@@ -52,16 +56,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def name(server: Running, tmp_path: Path, repository_name: Callable[[], str]) -> str:
     """A repository with one version on `main`."""
     name = repository_name()
+    push_version(server, tmp_path, name, seed=5)
+    return name
+
+
+def push_version(
+    server: Running, folder: Path, name: str, *, seed: int, branch: str = "main"
+) -> None:
     with closing(HttpTransport(server.url, server.token)) as transport:
         wish = FolderPush(
-            folder=write_adapter(tmp_path / "adapter", lora_tensors(seed=5)),
-            message="First",
+            folder=write_adapter(folder / f"adapter-{seed}", lora_tensors(seed=seed)),
+            message="A version",
             author=Person("Ada", ""),
             time="2026-11-24T06:07:00Z",
+            branch=parse_ref_name(branch),
             create=True,
         )
         push_folder(transport, RepositoryName.parse(name), wish)
-    return name
 
 
 def folders(server: Running) -> list[Path]:
@@ -94,6 +105,37 @@ def test_composition_is_made_by_a_process_that_is_a_client_like_any_other(
     assert shown["origin"]["recipe"] == found["recipe"]
     assert "Downloading" in found["log"]
     assert folders(server) == []
+
+
+@pytest.mark.slow
+def test_registry_composes_the_same_bytes_as_a_client(
+    server: Running, name: str, tmp_path: Path
+) -> None:
+    repository = RepositoryName.parse(name)
+    document = {
+        "format": "plait.recipe/1",
+        "method": "sum",
+        "parameters": {"rank": 4},
+        "inputs": [
+            {"adapter": name, "revision": "main", "weight": 0.7},
+            {"adapter": name, "revision": "other", "weight": 0.3},
+        ],
+    }
+    push_version(server, tmp_path, name, seed=6, branch="other")
+    with doing_jobs(server, command=REAL):
+        job = ask(server.client, name, "By the registry", recipe=document)
+        found = wait_for_end(server.client, job)["job"]
+    assert found["state"] == "done", found
+    with closing(HttpTransport(server.url, server.token)) as transport:
+        wish = ComposeWish(
+            recipe=Recipe.from_json(document),
+            repository=repository,
+            author=Person("Ada", ""),
+            time="2026-11-24T06:07:00Z",
+            branch=parse_ref_name("by-client"),
+        )
+        composed = compose(transport, Cache(tmp_path / "cache"), wish)
+    assert composed.manifest == found["result"]["manifest"]
 
 
 def test_audit_log_says_by_which_job_something_was_pushed(server: Running, name: str) -> None:

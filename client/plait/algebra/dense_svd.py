@@ -14,7 +14,8 @@ spectrum, and indistinguishable where it falls off. `discarded_energy` is what i
 Where the blocks would fill a side anyway, and for small sides, D is factored in full, which is
 exact up to rounding. The shape and the rank alone decide which way is taken, so bits do not move.
 
-All in float64 with products and sums of a fixed order. Memory: D, and 12 b vectors of each side.
+All in float64 with products and sums of a fixed order. Memory: D twice, and 6 b vectors of each
+side.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from plait.algebra.counter_random import uniforms
 from plait.algebra.delta import Matrix
 from plait.algebra.kernels.householder import apply_q, factor
-from plait.algebra.kernels.inner_products import cross, sum_row_products
+from plait.algebra.kernels.inner_products import sum_row_products
 from plait.algebra.kernels.products import multiply
 from plait.algebra.low_rank_svd import truncate_product
 from plait.algebra.truncation import Blocks, Recompressed, Side, factor_side, pad_vectors
@@ -126,10 +127,11 @@ def _search(D: Matrix, block: int) -> tuple[Side, Side]:
     R = np.zeros((count, min(rows, count)))
     images = pad_vectors(count, columns)
     flat = images.reshape(count, -1)
+    transposed = np.ascontiguousarray(D.T)
     source = _start(block, columns)  # (block, columns)
     for first in range(0, count, block):
         last = first + block
-        X.reshape(count, -1)[first:last, :rows] = cross(D, source).T
+        X.reshape(count, -1)[first:last, :rows] = multiply(source, transposed)
         factor(X[:last], rows, first, R, h)
         Q = pad_vectors(block, rows)
         Q.reshape(block, -1)[np.arange(block), np.arange(first, last)] = 1.0

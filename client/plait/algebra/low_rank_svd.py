@@ -24,6 +24,7 @@ import numpy as np
 
 from plait.algebra.delta import LowRank
 from plait.algebra.kernels.cores import find_scale, form_core
+from plait.algebra.kernels.transposing import store_columns
 from plait.algebra.truncation import (
     Recompressed,
     Side,
@@ -56,7 +57,7 @@ def recompress(
     start = 0
     for delta, coefficient in terms:
         stop = start + delta.rank
-        left.reshape(total, -1)[start:stop, : shape[0]] = delta.B.T
+        store_columns(delta.B, left.reshape(total, -1)[start:stop])
         right.reshape(total, -1)[start:stop, : shape[1]] = delta.A
         g[start:stop] = coefficient * delta.gamma
         start = stop

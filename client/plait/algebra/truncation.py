@@ -15,6 +15,7 @@ from plait.algebra.delta import Matrix
 from plait.algebra.kernels.dots import LANES
 from plait.algebra.kernels.householder import apply_q, factor
 from plait.algebra.kernels.jacobi import diagonalise, find_squares
+from plait.algebra.kernels.transposing import gather_columns
 from plait.errors import Internal, InvalidInput
 
 NEGLIGIBLE = 2.0**-100
@@ -169,12 +170,13 @@ def make_factors(spectrum: Spectrum, left: Side, right: Side, rank: int) -> tupl
         width = min(values.shape[1], side.length)
         vectors.reshape(rank, -1)[:used, :width] = values[:, :width]
         apply_q(side.X, side.h, vectors[:used])
-    B = P.reshape(rank, -1)[:, : left.length]
     A = T.reshape(rank, -1)[:, : right.length]
     largest = np.argmax(np.abs(A), axis=1)
     is_negative = A[np.arange(rank), largest] < 0.0
-    signs = np.where(is_negative, -1.0, 1.0)[:, None]
-    return np.ascontiguousarray((B * signs).T), A * signs
+    signs = np.where(is_negative, -1.0, 1.0)
+    B = np.empty((left.length, rank))
+    gather_columns(P.reshape(rank, -1), signs, B)
+    return B, A * signs[:, None]
 
 
 def truncate(

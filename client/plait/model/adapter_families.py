@@ -74,6 +74,7 @@ _FUNCTION_OF_BASE = (
     ("PSOFT", "PSOFT"),
     ("DEFT", "DEFT"),
     ("FROD", "FRoD"),
+    ("PEANUT", "PEANuT"),  # a small network of the weight
 )
 _REPLACEMENT = (
     ("LN_TUNING", "LayerNorm tuning"),
@@ -90,7 +91,6 @@ _FORWARD_ONLY = (
     ("XLORA", "X-LoRA"),
     ("POLY", "Poly"),
     ("LILY", "Lily"),
-    ("PEANUT", "PEANuT"),
     ("SHADOW", "Shadow"),
     (BOTTLENECK, "bottleneck adapter"),
 )

@@ -149,7 +149,7 @@ class JobLoop:
             if now - asked >= ASK_EVERY_S:
                 asked = now
                 if not self._is_held(held):
-                    _LOG.info("job %s is not wanted any more", held.id)
+                    _LOG.info("job %s has ended, or is another's: its process goes", held.id)
                     return
         _LOG.info("job %s: its process ended with status %d", held.id, status)
         # Does nothing where the process has said how the job stands.

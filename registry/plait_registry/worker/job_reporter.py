@@ -41,7 +41,7 @@ class JobReporter:
         self._progress = wire_jobs.JobProgress(0, 0, "")
         self._lines: list[str] = []
         self._news = threading.Event()
-        self._ended = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
@@ -50,7 +50,7 @@ class JobReporter:
 
     def stop(self) -> None:
         """Report once more, so that the last lines are there, and end."""
-        self._ended = True
+        self._ended.set()
         self._news.set()
         self._thread.join()
 
@@ -73,14 +73,15 @@ class JobReporter:
         """Leave the last phase as it is: it is over."""
 
     def _work(self) -> None:
-        while not self._ended:
+        is_last = False
+        while not is_last:
             self._news.wait(self._every_s)
             self._news.clear()
+            is_last = self._ended.is_set()
             if not self._report():
                 self._on_stop()
                 return
-            if not self._ended:
-                time.sleep(min(LEAST_S, self._every_s))
+            self._ended.wait(min(LEAST_S, self._every_s))
 
     def _report(self) -> bool:
         """Report, and return whether to go on."""

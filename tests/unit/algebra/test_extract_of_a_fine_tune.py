@@ -15,7 +15,8 @@ from plait.model.base_layout import find_tied_heads, find_transposed
 from plait.model.lora_config import write_lora_config
 from reference.safetensors_writer import write
 
-TOLERANCE = 0.03  # the golden losses were measured in bf16 on a GPU
+SKIPPED = ("embed_tokens", "layers.[1-5].*")  # one layer is enough, and quick
+TOLERANCE = 0.05  # of the golden logits, computed on a GPU
 
 
 def extract(zoo: Path, **options: Any) -> ExtractedAdapter:
@@ -33,26 +34,23 @@ def extract(zoo: Path, **options: Any) -> ExtractedAdapter:
     return assemble(extraction, [extract_module(extraction, m) for m in extraction.modules])
 
 
-@pytest.mark.slow
 def test_more_of_the_change_is_kept_the_higher_the_rank(zoo_data: Path) -> None:
-    skipped = ("embed_tokens", "mlp.*")  # the attention alone, to be quick
     kept = []
-    for rank in (1, 4, 16, 64, 256):
-        outcome = extract(zoo_data, rank=rank, left_out=skipped)
+    for rank in (2, 32, 256):
+        outcome = extract(zoo_data, rank=rank, left_out=SKIPPED)
         adapted = [m for m in outcome.modules if m.treatment is Treatment.LORA]
-        assert len(adapted) == 24
+        assert len(adapted) == 7
         kept.append(sum(m.kept_energy for m in adapted) / sum(m.energy for m in adapted))
     assert kept == sorted(kept)
     assert kept[0] < 0.3
     assert kept[-1] == pytest.approx(1.0, abs=1e-12)
 
 
-@pytest.mark.slow
 def test_full_rank_gives_back_the_tuned_weights_to_rounding(zoo_data: Path) -> None:
-    outcome = extract(zoo_data, rank=256, left_out=("embed_tokens",))
+    outcome = extract(zoo_data, rank=256, left_out=SKIPPED)
     base, tuned = open_base(zoo_data / "base"), open_base(zoo_data / "full-ft-cpp")
     adapted = [module for module in outcome.outcomes if module.placement is not None]
-    assert len(adapted) == 42
+    assert len(adapted) == 7
     for module in adapted:
         A, B = (  # noqa: N806
             np.frombuffer(tensor.data, "<f4").reshape(tensor.shape).astype(np.float64)
@@ -71,22 +69,24 @@ def test_full_rank_gives_back_the_tuned_weights_to_rounding(zoo_data: Path) -> N
 @pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:Model has `tie_word_embeddings")
-def test_extracted_adapter_approaches_the_losses_of_the_full_fine_tune(
-    zoo_data: Path, micro_data: Path, tmp_path: Path
+def test_extracted_adapter_approaches_the_logits_of_the_full_fine_tune(
+    zoo_data: Path, tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file
+    import torch
 
-    golden = json.loads((zoo_data / "golden-outputs.json").read_text("utf-8"))["eval_loss"]
-    tokens = load_file(micro_data / "heldout_tokens.safetensors")["cpp"].long()
-    before, after = golden["base"]["cpp"], golden["full-ft-cpp"]["cpp"]
-    losses = []
-    for rank in (4, 32, 256):
+    golden = json.loads((zoo_data / "golden-outputs.json").read_text("utf-8"))["logits"]["values"]
+    before, after = compute_logits(zoo_data / "base"), compute_logits(zoo_data / "full-ft-cpp")
+    assert float((after - torch.tensor(golden["full-ft-cpp"])).abs().max()) < TOLERANCE
+    distances = [float((before - after).norm() / after.norm())]
+    for rank in (32, 256):
         folder = tmp_path / str(rank)
         folder.mkdir()
         save(extract(zoo_data, rank=rank), folder)
-        losses.append(compute_loss(zoo_data / "base", folder, tokens))
-    assert before > losses[0] > losses[1] > losses[2]
-    assert losses[2] == pytest.approx(after, abs=TOLERANCE)
+        logits = compute_logits(zoo_data / "base", folder)
+        distances.append(float((logits - after).norm() / after.norm()))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[1] < distances[0] / 2
+    assert distances[2] < 1e-5
 
 
 def save(outcome: ExtractedAdapter, folder: Path) -> None:
@@ -99,15 +99,15 @@ def save(outcome: ExtractedAdapter, folder: Path) -> None:
     (folder / "adapter_config.json").write_bytes(write_lora_config(outcome.description))
 
 
-def compute_loss(base: Path, adapter: Path, tokens: Any) -> float:
+def compute_logits(base: Path, adapter: Path | None = None) -> Any:
+    """Return the logits that the golden ones were taken from, (4, 64)."""
     import torch
     from peft import PeftModel
-    from torch.nn.functional import cross_entropy
     from transformers import AutoModelForCausalLM
 
+    tokens = torch.tensor([[(37 * i + 11 * j) % 4096 for j in range(32)] for i in range(4)])
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    model = PeftModel.from_pretrained(model, str(adapter)).eval()
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
     with torch.no_grad():
-        logits = model(input_ids=tokens).logits[:, :-1]
-    flat = logits.reshape(-1, logits.shape[-1])
-    return float(cross_entropy(flat, tokens[:, 1:].reshape(-1)))
+        return model.eval()(input_ids=tokens).logits[:, -1, :64]

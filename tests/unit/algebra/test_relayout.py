@@ -78,7 +78,7 @@ def delta_in_kohya(tensors: Sequence[EncodedTensor], name: str) -> NDArray[np.fl
     by_name = named(tensors)
     down, up = (values_of(by_name[f"{name}.lora_{side}.weight"]) for side in ("down", "up"))
     delta: NDArray[np.float64] = up @ down
-    gamma = float(values_of(by_name[f"{name}.alpha"])) / down.shape[0]
+    gamma: float = float(values_of(by_name[f"{name}.alpha"])) / down.shape[0]
     return gamma * delta
 
 

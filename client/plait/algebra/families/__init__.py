@@ -58,7 +58,6 @@ _FILES = {
     "XLORA": "activations",
     "POLY": "activations",
     "LILY": "activations",
-    "PEANUT": "activations",
     "SHADOW": "activations",
     BOTTLENECK: "bottleneck",
 }

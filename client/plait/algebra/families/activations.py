@@ -3,7 +3,6 @@
 XLORA    mixes experts by a classifier that reads the input; https://arxiv.org/abs/2402.07148
 POLY     picks skills by the task that comes with the input; https://arxiv.org/abs/2202.13914
 LILY     mixes shared factors by a router that reads the input; https://arxiv.org/abs/2407.09946
-PEANUT   adds a non-linear function; https://arxiv.org/abs/2410.01870
 SHADOW   runs a small network beside the base
 """
 
@@ -18,7 +17,6 @@ _WHAT_IT_DOES = {
     "XLORA": "mixes its experts anew for every input",
     "POLY": "picks its skills by the task of the input",
     "LILY": "mixes its factors anew for every input",
-    "PEANUT": "adds a non-linear function of the weight's input",
     "SHADOW": "runs a network of its own beside the base",
 }
 

@@ -1,7 +1,7 @@
 """BOFT: W' = diag(s) W (R_m ... R_2 R_1)^T, each R_i block-diagonal but for a butterfly's order.
 
 "Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization",
-https://arxiv.org/abs/2311.06243, section 4.2; the exact form is PEFT's.
+https://arxiv.org/abs/2311.06243; the exact form is PEFT's.
 
     boft_R (m, blocks, b, b)   R_i = P_i diag(C_1, C_2, ...) P_i^T, C = (I - Q)(I + Q)^-1 with
                                Q = (X - X^T) / 2 of each stored block X
@@ -74,7 +74,8 @@ def _find_order(width: int, *, run: int, half: int) -> NDArray[np.int64]:
         return np.arange(width)
     halves = np.arange(run).reshape(-1, half)
     inside = np.concatenate([halves[::2], halves[1::2]]).reshape(-1)
-    return (np.arange(0, width, run)[:, None] + inside).reshape(-1)
+    order: NDArray[np.int64] = (np.arange(0, width, run)[:, None] + inside).reshape(-1)
+    return order
 
 
 FORM = Form(find_delta=find_delta, parts=frozenset({"boft_R", "boft_s"}))

@@ -1,6 +1,6 @@
 """Bottleneck adapters of AdapterHub: x + up(f(down(x))), with a non-linear f.
 
-"Parameter-Efficient Transfer Learning for NLP", https://arxiv.org/abs/1902.00751, section 2.1.
+"Parameter-Efficient Transfer Learning for NLP", https://arxiv.org/abs/1902.00751.
 
     ...adapter_down.0.weight (d / c, d) and bias   ...adapter_up.weight (d, d / c) and bias
 

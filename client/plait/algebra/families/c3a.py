@@ -1,7 +1,7 @@
 """C3A: D made of circulant blocks.
 
-"Parameter-Efficient Fine-Tuning via Circular Convolution", https://arxiv.org/abs/2407.19342,
-section 3.2; the factor 1 / in is PEFT's.
+"Parameter-Efficient Fine-Tuning via Circular Convolution", https://arxiv.org/abs/2407.19342;
+the factor 1 / in is PEFT's.
 
     c3a_kernel (out / b, in / b, b)   D[m b + p, n b + q] = kernel[m, n, (q - p) mod b] / in
 
@@ -32,7 +32,8 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> 
     def compute() -> Matrix:
         step = np.arange(size)
         turned = kernel[:, :, (step - step[:, None]) % size]  # (out / b, in / b, b, b)
-        return turned.transpose(0, 2, 1, 3).reshape(shape) / shape[1]
+        delta: Matrix = turned.transpose(0, 2, 1, 3).reshape(shape) / shape[1]
+        return delta
 
     return Dense(compute=compute, shape=shape, rank=USUAL_RANK, placement=tensors.placement)
 

@@ -1,7 +1,6 @@
 """DeLoRA: D = B diag(lambda / (r |a_k| |b_k|)) A diag(w), every rank-one term of the same length.
 
-"Decoupling Angles and Strength in Low-rank Adaptation", https://arxiv.org/abs/2503.18225,
-equation 7.
+"Decoupling Angles and Strength in Low-rank Adaptation", https://arxiv.org/abs/2503.18225.
 
     delora_A (r, in)   delora_B (out, r)   delora_lambda (1,)
     delora_w_norm (in,)   the lengths of the base weight's columns when training began

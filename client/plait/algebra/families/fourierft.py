@@ -1,7 +1,7 @@
 """FourierFT: D = scaling * Re(ifft2(S)), S (out, in) all zero but for n learned numbers.
 
 "Parameter-Efficient Fine-Tuning with Discrete Fourier Transform",
-https://arxiv.org/abs/2405.03003, equations 2 to 4.
+https://arxiv.org/abs/2405.03003.
 
     fourierft_spectrum (n,)   S[u_f, v_f], at places that `random_loc_seed` and the weight's shape
                               tell (`plait.algebra.torch_permutation`)
@@ -16,6 +16,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plait.algebra.adapter_tensors import AdapterTensors
 from plait.algebra.delta import Delta, DeltaOfShape, Dense, Matrix
@@ -24,7 +25,7 @@ from plait.algebra.families.module_tensors import USUAL_RANK, ModuleTensors
 from plait.algebra.kernels.products import multiply
 from plait.algebra.roots_of_unity import find_roots_of_unity
 from plait.algebra.torch_permutation import draw_permutation
-from plait.model.adapter_fields import ConfigFields
+from plait.model.adapter_fields import ConfigFields, invalid_config
 
 _SEED = 777
 _SCALING = 150.0
@@ -39,7 +40,9 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> 
     tensors = ModuleTensors(adapter, module, parts)
     spectrum = tensors.read("fourierft_spectrum", ndim=1)
     fields = ConfigFields(adapter.config.values)
-    seed = fields.integer("random_loc_seed", _SEED)
+    seed = adapter.config.values.get("random_loc_seed", _SEED)
+    if type(seed) is not int:
+        raise invalid_config("must have a whole number as 'random_loc_seed'")
     scaling = fields.number("scaling", _SCALING)
 
     def give(shape: tuple[int, int]) -> Dense:
@@ -62,12 +65,12 @@ def _transform(spectrum: Matrix, shape: tuple[int, int], *, seed: int, scaling: 
     right = _waves(places % columns, columns)  # (2n, in)
     left[0::2] *= spectrum[:, None]
     left[1::2] *= -spectrum[:, None]
-    product: Matrix = multiply(np.ascontiguousarray(left.T), right)
+    product: Matrix = multiply(left.T, right)
     product *= scaling / (out * columns)
     return product
 
 
-def _waves(frequencies: np.ndarray[tuple[int, ...], np.dtype[np.int64]], length: int) -> Matrix:
+def _waves(frequencies: NDArray[np.int64], length: int) -> Matrix:
     """Return cos and sin of 2 pi f p / length, by turns for each f, at all p < length."""
     cosines, sines = find_roots_of_unity(length)
     angles = frequencies[:, None] * np.arange(length) % length  # (n, length)

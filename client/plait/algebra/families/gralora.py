@@ -1,7 +1,7 @@
 """GraLoRA: a low-rank product of its own for each of k x k blocks of D.
 
 "GraLoRA: Granular Low-Rank Adaptation for Parameter-Efficient Fine-Tuning",
-https://arxiv.org/abs/2505.20355, section 3.2; the exact form is PEFT's.
+https://arxiv.org/abs/2505.20355; the exact form is PEFT's.
 
     gralora_A (k, in / k, r)   gralora_B (k, r, out / k)
     gralora_A_general.weight (h, in)   gralora_B_general.weight (out, h)   with `hybrid_r` = h

@@ -1,7 +1,7 @@
 """HiRA: W' = W + W * (B A), element by element.
 
 "HiRA: Parameter-Efficient Hadamard High-Rank Adaptation for Large Language Models",
-https://openreview.net/forum?id=TwJrTz9cRS, equation 3.
+https://openreview.net/forum?id=TwJrTz9cRS.
 
     hira_A (r, in)   hira_B (out, r);   (r, in, k...) and (out, r, 1...) of a convolution
     hira_embedding_A (r, vocab)   hira_embedding_B (dim, r)   of an embedding, which it transposes
@@ -27,16 +27,12 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> 
     tensors = ModuleTensors(adapter, module, parts)
     embeds = is_embedding(parts, "hira")
     stem = "hira_embedding" if embeds else "hira"
-    ndim = len(adapter.kinds[parts[f"{stem}_A"]].shape) if f"{stem}_A" in parts else 2
-    A, B = (
-        tensors.read(f"{stem}_A", ndim=max(ndim, 2)),
-        tensors.read(f"{stem}_B", ndim=max(ndim, 2)),
-    )
-    kernel = A.shape[2:]
-    rank, out = A.shape[0], B.shape[0]
-    A, B = A.reshape(rank, -1), B.reshape(out, -1)
-    if B.shape[1] != rank:
-        raise tensors.error(f"its factors of {B.shape} and {A.shape} have no product")
+    first = tensors.read(f"{stem}_A", ndim=2, most=5)
+    second = tensors.read(f"{stem}_B", ndim=2, most=5)
+    rank, out, kernel = first.shape[0], second.shape[0], first.shape[2:]
+    if second.size != out * rank:
+        raise tensors.error(f"its factors of {second.shape} and {first.shape} have no product")
+    A, B = first.reshape(rank, -1), second.reshape(out, rank)
     shape = (out, A.shape[1])
 
     def apply(weight: Matrix) -> Matrix:

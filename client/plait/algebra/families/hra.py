@@ -1,7 +1,7 @@
 """HRA: W' = W H_1 H_2 ... H_r with Householder reflections H_i = I - 2 u_i u_i^T, |u_i| = 1.
 
 "Bridging The Gap between Low-rank and Orthogonal Adaptation via Householder Reflection Adaptation",
-https://arxiv.org/abs/2405.17484, section 3.1.
+https://arxiv.org/abs/2405.17484.
 
     hra_u (in, r)   its columns are the directions, of any length; (in * k * k, r) of a convolution
 
@@ -35,25 +35,27 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> 
     stored = tensors.read("hra_u", ndim=2)
     orthogonalise = bool(adapter.config.values.get("apply_GS"))
     units = _find_units(stored, tensors, orthogonalise=orthogonalise)  # (r, in)
-    factors = partial(_find_factors, units=units, tensors=tensors)
+    reflect = partial(_reflect, units=units, tensors=tensors)
 
     def apply(weight: Matrix) -> Matrix:
-        delta = factors(weight)
-        changed: Matrix = weight + multiply(np.asarray(delta.B), units).reshape(weight.shape)
+        changed: Matrix = weight + multiply(reflect(weight), units).reshape(weight.shape)
         return changed
+
+    def find_factors(weight: Matrix) -> LowRank:
+        return LowRank(B=reflect(weight), A=units, gamma=1.0, placement=tensors.placement)
 
     return FunctionOfBase(
         apply=apply,
         shape=(None, stored.shape[0]),
         rank=stored.shape[1],
         placement=tensors.placement,
-        find_factors=factors,
+        find_factors=find_factors,
     )
 
 
 def _find_units(stored: Matrix, tensors: ModuleTensors, *, orthogonalise: bool) -> Matrix:
     """Return the directions as rows of length one, (r, in)."""
-    units = np.ascontiguousarray(stored.T)
+    units = stored.T.copy()
     for index in range(len(units)):
         for earlier in units[:index] if orthogonalise else ():
             units[index] -= _dot(earlier, units[index]) * earlier
@@ -64,20 +66,21 @@ def _find_units(stored: Matrix, tensors: ModuleTensors, *, orthogonalise: bool) 
     return units
 
 
-def _find_factors(weight: Matrix, *, units: Matrix, tensors: ModuleTensors) -> LowRank:
+def _reflect(weight: Matrix, *, units: Matrix, tensors: ModuleTensors) -> Matrix:
+    """Return B of W' - W = B U, (out, r)."""
     flat = weight.reshape(weight.shape[0], -1)
     if flat.shape[1] != units.shape[1]:
         raise tensors.error(
             f"'hra_u' reflects {units.shape[1]} inputs of a weight of {weight.shape}"
         )
     # t_i = W u_i + sum over j < i of b_j (u_j . u_i), where b_j = -2 t_j
-    B = -2.0 * multiply(flat, np.ascontiguousarray(units.T))  # (out, r)
+    B = -2.0 * multiply(flat, units.T)  # (out, r)
     if not tensors.adapter.config.values.get("apply_GS"):
-        angles = multiply(units, np.ascontiguousarray(units.T))  # (r, r)
+        angles = multiply(units, units.T)  # (r, r)
         for i in range(1, len(units)):
             for j in range(i):
                 B[:, i] -= 2.0 * angles[j, i] * B[:, j]
-    return LowRank(B=B, A=units, gamma=1.0, placement=tensors.placement)
+    return B
 
 
 def _dot(x: Matrix, y: Matrix) -> float:

@@ -1,7 +1,7 @@
 """IA3: W' = W * l, the rows (the module's outputs) or the columns (its inputs) scaled.
 
 "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning",
-https://arxiv.org/abs/2205.05638, section 3.3.
+https://arxiv.org/abs/2205.05638.
 
     ia3_l (out, 1)   scales the outputs, and with them the base's bias
     ia3_l (1, in)    scales the inputs: the module is one of `feedforward_modules`
@@ -30,13 +30,12 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> 
             expression that cannot be matched.
     """
     tensors = ModuleTensors(adapter, module, parts)
-    shape = adapter.kinds[parts["ia3_l"]].shape if "ia3_l" in parts else ()
-    scale = tensors.read("ia3_l", ndim=max(len(shape), 2))
-    if scale.size != max(shape):
-        raise tensors.error(f"'ia3_l' has the shape {shape}, which is not that of a vector")
+    scale = tensors.read("ia3_l", ndim=2, most=5)
+    if scale.size != max(scale.shape):
+        raise tensors.error(f"'ia3_l' has the shape {scale.shape}, which is not that of a vector")
     is_conv = scale.ndim > 2
     # (1, 1) and the vectors of convolutions look the same for inputs and outputs.
-    is_input = shape[0] == 1 and shape[1] > 1
+    is_input = scale.shape[1] > 1
     if is_conv or scale.size == 1:
         is_input = _is_feedforward(adapter, module)
     vector = scale.reshape(-1)

@@ -1,7 +1,7 @@
 """LoHa: D = gamma (W1a W1b) * (W2a W2b), element by element, gamma = alpha / r.
 
-"FedPara: Low-Rank Hadamard Product", https://arxiv.org/abs/2108.06098, proposition 1 and 3; the
-layout is LyCORIS's (https://github.com/KohakuBlueleaf/LyCORIS).
+"FedPara: Low-Rank Hadamard Product", https://arxiv.org/abs/2108.06098; the layout
+is LyCORIS's, https://arxiv.org/abs/2309.14859.
 
     hada_w1_a (out, r)   hada_w1_b (r, in)   hada_w2_a, hada_w2_b the same
     with `use_effective_conv2d`:

@@ -1,7 +1,7 @@
 """LoKr: D = gamma (W1 kron W2), gamma = alpha / r.
 
-"KronA: Parameter Efficient Tuning with Kronecker Adapter", https://arxiv.org/abs/2212.10650; the
-layout is LyCORIS's (https://github.com/KohakuBlueleaf/LyCORIS).
+"Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation",
+https://arxiv.org/abs/2309.14859.
 
     lokr_w1 (a, c)   or lokr_w1_a (a, r) and lokr_w1_b (r, c)
     lokr_w2 (b, d)   or lokr_w2_a (b, r) and lokr_w2_b (r, d)                  D: (a b, c d)
@@ -9,9 +9,9 @@ layout is LyCORIS's (https://github.com/KohakuBlueleaf/LyCORIS).
     lokr_w2 (b, d, k, l)   or lokr_w2_a (b, r) and lokr_w2_b (r, d k l)
     or, with `use_effective_conv2d`, lokr_w2_a (r, b), lokr_w2_b (r, d), lokr_t2 (r, r, k, l)
 
-A convolution of one dimension whose lokr_w2 (b, d, k) is whole is an oddity of PEFT's: it takes the
-Kronecker product of (1, a, c) and (b, d, k), so (b, a d, c k), and reads that as (out, in, k) in the
-order of its elements. That is what such an adapter was trained as, so it is followed here.
+A convolution of one dimension whose lokr_w2 (b, d, k) is whole is an oddity of PEFT's: it takes
+the Kronecker product of (1, a, c) and (b, d, k), so (b, a d, c k), and reads that as (out, in, k) in
+the order of its elements. That is what such an adapter was trained as, so it is followed here.
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ def _read_first(tensors: ModuleTensors) -> Matrix:
 
 
 def _read_second(tensors: ModuleTensors) -> Matrix:
-    name = tensors.parts.get("lokr_w2")
-    if name is not None:
-        return tensors.read("lokr_w2", ndim=min(max(len(tensors.adapter.kinds[name].shape), 2), 4))
+    if "lokr_w2" in tensors.parts:
+        return tensors.read("lokr_w2", ndim=2, most=4)
     a, b = tensors.read("lokr_w2_a", ndim=2), tensors.read("lokr_w2_b", ndim=2)
     if "lokr_t2" not in tensors.parts:
         _verify_ranks(tensors, a.shape[1], b.shape[0])

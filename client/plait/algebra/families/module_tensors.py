@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plait.algebra.adapter_tensors import AdapterTensors
 from plait.algebra.delta import Matrix, ModuleKind, Placement
 from plait.algebra.families.form import Parts
-from plait.algebra.families.reading import read_tensor, shape_error
+from plait.algebra.families.reading import read_double, shape_error
 from plait.errors import InvalidInput
 
 USUAL_RANK = 8
@@ -24,24 +25,22 @@ class ModuleTensors:
     module: str
     parts: Parts
 
-    def read(self, part: str, *, ndim: int) -> Matrix:
-        """Return a part's values in float64.
+    def read(self, part: str, *, ndim: int, most: int | None = None) -> Matrix:
+        """Return a part's values in float64: of `ndim` dimensions, or of up to `most`.
 
         Raises:
-            InvalidInput: `shape-mismatch`, there is no such part or it has not `ndim` dimensions,
-                or whatever `read_tensor` finds.
+            InvalidInput: `shape-mismatch`, there is no such part or it has other dimensions, or
+                whatever `read_double` finds.
         """
         name = self.parts.get(part)
         if name is None:
             raise self.error(f"there is no tensor {part!r}")
-        values = read_tensor(self.adapter, self.module, name)
-        if values.ndim != ndim or 0 in values.shape:
+        values = read_double(self.adapter, self.module, name)
+        if not ndim <= values.ndim <= (most or ndim) or 0 in values.shape:
             raise self.error(f"{part!r} has the shape {values.shape} and not {ndim} dimensions")
-        return np.ascontiguousarray(values, np.float64)
+        return values
 
-    def read_indices(
-        self, part: str, *, ndim: int, below: int
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    def read_indices(self, part: str, *, ndim: int, below: int) -> NDArray[np.int64]:
         """Return a part's values as whole numbers from zero to `below`, which is not among them.
 
         Raises as `read` does.
@@ -63,5 +62,5 @@ class ModuleTensors:
 
 
 def is_embedding(parts: Parts, stem: str) -> bool:
-    """Tell whether the parts are those of an embedding, as `lora_embedding_A` for the stem `lora`."""
+    """Tell whether the parts are an embedding's, as `lora_embedding_A` for the stem `lora`."""
     return any(part.startswith(f"{stem}_embedding_") for part in parts)

@@ -1,8 +1,8 @@
 """OFT: W' = W R^T, with R block-diagonal and each block a rotation by Cayley's map.
 
 "Controlling Text-to-Image Diffusion by Orthogonal Finetuning", https://arxiv.org/abs/2306.07280,
-section 3.1, and for the series "Orthogonal Finetuning Made Scalable",
-https://arxiv.org/abs/2506.19847, section 4.2; the exact form is PEFT's.
+and for the series "Orthogonal Finetuning Made Scalable", https://arxiv.org/abs/2506.19847; the
+exact form is PEFT's.
 
     oft_R.weight (blocks, b (b - 1) / 2)   the upper triangles of the skew-symmetric Q, by rows;
                                            (1, ...) with `block_share`: one block for all
@@ -120,7 +120,7 @@ def _find_blocks(triangles: Matrix, size: int, fields: ConfigFields) -> Matrix:
 
 def _shorten(block: Matrix, longest: float) -> Matrix:
     flat = block.reshape(1, -1)
-    norm = math.sqrt(multiply(flat, np.ascontiguousarray(flat.T))[0, 0])
+    norm = math.sqrt(multiply(flat, flat.T)[0, 0])
     return block if norm <= longest else longest * (block / norm)
 
 

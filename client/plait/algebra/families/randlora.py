@@ -1,7 +1,7 @@
 """RandLoRA: D = gamma sum_j B_j diag(lambda_j) A diag(gamma_j), of full rank; gamma = alpha / r.
 
 "RandLoRA: Full-rank parameter-efficient fine-tuning of large models",
-https://arxiv.org/abs/2502.00987, equation 3.
+https://arxiv.org/abs/2502.00987.
 
     randlora_lambda (r, n)   randlora_gamma (n, small)   of the module, small = min(out, in)
     randlora_A (r, 1, widest small)   randlora_B (widest large, bases, r)   of the model; PEFT may

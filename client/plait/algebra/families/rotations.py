@@ -51,10 +51,7 @@ def rotate_inputs(weight: Matrix, blocks: Matrix) -> Matrix:
     size = blocks.shape[-1]
     return np.hstack(
         [
-            multiply(
-                np.ascontiguousarray(weight[:, index * size : (index + 1) * size]),
-                np.ascontiguousarray(block.T),
-            )
+            multiply(weight[:, index * size : (index + 1) * size], block.T)
             for index, block in enumerate(blocks)
         ]
     )

@@ -1,7 +1,7 @@
 """SHiRA: a sparse D.
 
 "Rapid Switching and Multi-Adapter Fusion via Sparse High Rank Adapters",
-https://arxiv.org/abs/2406.13175, section 3.
+https://arxiv.org/abs/2406.13175.
 
     shira_weight (n,)   the numbers that are not zero, n = r (out + in)
     shira_indices (2, n)   their rows and columns

@@ -1,7 +1,7 @@
 """VB-LoRA: D = B A, both put together from a bank of vectors that all modules share.
 
 "VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks",
-https://arxiv.org/abs/2405.15179, equation 2.
+https://arxiv.org/abs/2405.15179.
 
     vblora_logits_A (r, in / b, h)   vblora_logits_B (out / b, r, h)   of the module
     vblora_vector_bank (h, b)   of the model

@@ -1,6 +1,6 @@
 """VeRA: D = diag(b) B diag(d) A, with random A and B that all modules share.
 
-"VeRA: Vector-based Random Matrix Adaptation", https://arxiv.org/abs/2310.11454, equation 2.
+"VeRA: Vector-based Random Matrix Adaptation", https://arxiv.org/abs/2310.11454.
 
     vera_lambda_b (out,)   vera_lambda_d (r,)   of the module
     vera_A (r, widest in)  vera_B (widest out, r)   of the model
@@ -52,7 +52,12 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, shared: Parts
         scaled_A: Matrix = lambda_d[:, None] * A[:, : shape[1]]  # (r, in)
         return LowRank(B=scaled_B, A=scaled_A, gamma=1.0, placement=own.placement)
 
-    return DeltaOfShape(given=give, rank=lambda_d.size, placement=own.placement)
+    return DeltaOfShape(
+        given=give,
+        rank=lambda_d.size,
+        placement=own.placement,
+        largest=(lambda_b.size, A.shape[1]),
+    )
 
 
 FORM = Form(

@@ -47,6 +47,22 @@ def add_products(x: Matrix, y: Matrix, lanes: Vector) -> None:
 
 
 @kernel
+def add_products_of_two(x: Matrix, y: Matrix, z: Matrix, ly: Vector, lz: Vector) -> None:
+    """Add the products of x with y and of x with z to lanes of their own."""
+    steps = x.shape[0]
+    whole = steps - steps % 2
+    for t in range(0, whole, 2):
+        for lane in range(LANES):
+            a, b = x[t, lane], x[t + 1, lane]
+            ly[lane] = (ly[lane] + a * y[t, lane]) + b * y[t + 1, lane]
+            lz[lane] = (lz[lane] + a * z[t, lane]) + b * z[t + 1, lane]
+    for t in range(whole, steps):
+        for lane in range(LANES):
+            ly[lane] = ly[lane] + x[t, lane] * y[t, lane]
+            lz[lane] = lz[lane] + x[t, lane] * z[t, lane]
+
+
+@kernel
 def fold(lanes: Vector) -> float:
     """Return the sum of 128 lanes, which it overwrites."""
     half = LANES // 2

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.algebra.kernels.compiled import kernel
-from plait.algebra.kernels.dots import LANES, dot_lanes
+from plait.algebra.kernels.dots import LANES, add_products_of_two, dot_lanes, fold
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -77,9 +77,30 @@ def reflect(x: Matrix, h: float, y: Matrix, lanes: Vector) -> None:
 
 
 @kernel
+def _reflect_two(x: Matrix, h: float, y: Matrix, z: Matrix, lanes: Matrix) -> None:
+    """Apply one reflector to y and z in place, with one load of x for both."""
+    if h == 0.0:
+        return
+    ly, lz = lanes[0], lanes[1]
+    for lane in range(LANES):
+        ly[lane] = 0.0
+        lz[lane] = 0.0
+    add_products_of_two(x, y, z, ly, lz)
+    v, w = fold(ly) / h, fold(lz) / h
+    for t in range(x.shape[0]):
+        for lane in range(LANES):
+            y[t, lane] = y[t, lane] - v * x[t, lane]
+            z[t, lane] = z[t, lane] - w * x[t, lane]
+
+
+@kernel
 def apply_q(X: Blocks, h: Vector, Y: Blocks) -> None:
     """Multiply every vector of Y by Q in place: the reflectors in descending order."""
-    lanes = np.empty(LANES)
-    for r in range(Y.shape[0]):
+    lanes = np.empty((2, LANES))
+    even = Y.shape[0] - Y.shape[0] % 2
+    for r in range(0, even, 2):
         for j in range(X.shape[0] - 1, -1, -1):
-            reflect(X[j], h[j], Y[r], lanes)
+            _reflect_two(X[j], h[j], Y[r], Y[r + 1], lanes)
+    for r in range(even, Y.shape[0]):
+        for j in range(X.shape[0] - 1, -1, -1):
+            reflect(X[j], h[j], Y[r], lanes[0])
