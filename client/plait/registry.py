@@ -12,6 +12,7 @@ from plait.cache import Cache
 from plait.configuration import Configuration
 from plait.events import EventFilter, follow_events, read_events
 from plait.http_transport import HttpOptions, HttpTransport
+from plait.jobs import Jobs
 from plait.model.address import RepositoryName
 from plait.model.commit import Person
 from plait.paging import read_pages
@@ -102,6 +103,11 @@ class Registry:
     def webhooks(self) -> Webhooks:
         """Where the registry sends events."""
         return Webhooks(self._transport)
+
+    @property
+    def jobs(self) -> Jobs:
+        """What the registry does by itself, such as compositions."""
+        return Jobs(self._transport)
 
     def events(
         self,

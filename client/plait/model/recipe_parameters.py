@@ -41,7 +41,28 @@ def parse_parameters(document: object, method: str) -> dict[str, Value]:
             raise invalid_recipe(
                 f"The parameter {name!r} of {method} is {show_value(value)}, and must be {error}."
             ) from error
+    _verify_together(found, method)
     return found
+
+
+def _verify_together(parameters: Mapping[str, Value], method: str) -> None:
+    """Check what plait's own methods need of two parameters at once, where elements are dropped."""
+    values = add_defaults(parameters, method)
+    density = float(values.get("density", 1.0))
+    if density == 1.0 or method not in {"della", "breadcrumbs"}:
+        return
+    if method == "della":
+        epsilon = float(values["epsilon"])
+        if not 0.0 < density - epsilon <= density + epsilon <= 1.0:
+            raise invalid_recipe(
+                f"The probabilities of della are density +- epsilon, here {density} +- {epsilon}, "
+                "and must stay in (0, 1]: give a smaller epsilon."
+            )
+    elif density + float(values["gamma"]) > 1.0:
+        raise invalid_recipe(
+            f"breadcrumbs keeps the part {density} after dropping the largest {values['gamma']}: "
+            "together they must be at most 1."
+        )
 
 
 def parse_options(options: Mapping[str, str], method: str) -> dict[str, Value]:

@@ -133,6 +133,13 @@ def test_absent_and_zero_inputs_have_no_figures() -> None:
     assert report.rank == 2
 
 
+def test_input_of_rank_zero_has_no_space() -> None:
+    empty = LowRank(B=np.zeros((OUT, 0)), A=np.zeros((0, IN)), gamma=1.0, placement=Placement())
+    report = report_module(MODULE, [low_rank(1), empty], [1.0, 1.0])
+    assert report.written[1][1] is None
+    assert report.norms[1] == 0.0
+
+
 def test_module_of_one_input_alone_conflicts_with_nothing() -> None:
     report = report_module(MODULE, [None, low_rank(1)], [1.0, 1.0])
     assert (report.conflicts, report.compared, report.kept) == (0, 0, 1.0)

@@ -253,9 +253,36 @@ def test_factors_of_one_matrix_in_different_dtypes_are_refused() -> None:
     assert caught.value.kind == "shape-mismatch"
 
 
-def test_rows_that_cannot_be_q_k_and_v_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("double_blocks_0_img_attn_qkv", 3 * WIDTH + 1),
+        ("single_blocks_0_linear1", 3 * WIDTH),
+        ("final_layer_adaLN_modulation_1", 2 * WIDTH + 1),
+    ],
+)
+def test_rows_that_cannot_be_those_of_the_modules_are_refused(name: str, rows: int) -> None:
     with pytest.raises(InvalidInput, match="cannot be those of the modules"):
-        to_peft(kohya("lora_unet_double_blocks_0_img_attn_qkv", 3 * WIDTH + 1, WIDTH))
+        to_peft(kohya(f"lora_unet_{name}", rows, WIDTH))
+
+
+def test_modules_that_do_not_fit_into_one_matrix_are_refused() -> None:
+    source = peft("transformer_blocks.0.attn.to_q", WIDTH + 1, WIDTH)
+    options = RelayoutOptions(architecture=Architecture.FLUX)
+    with pytest.raises(InvalidInput, match=r"\[6, 6, 6\] rows.*\[7, None, None\]"):
+        from_peft(config_of(None), source, Layout.KOHYA, options=options)
+
+
+def test_rank_that_the_configuration_does_not_say_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="rank 3, and the configuration says 2"):
+        from_peft(config_of(None), peft("conv_in", 5, 3, rank=3), Layout.DIFFUSERS)
+
+
+def test_metadata_of_another_component_leaves_the_scale_to_the_rank() -> None:
+    source = [tensor(f"unet.conv_in.lora_{side}.weight", 2, 2) for side in "AB"]
+    metadata = {METADATA_KEY: json.dumps({"text_encoder.r": 8})}
+    outcome = to_peft(source, metadata=metadata)
+    assert config_of(outcome.config).gamma_of("conv_in") == 1.0
 
 
 def test_rslora_becomes_an_alpha_whose_rounding_is_reported() -> None:

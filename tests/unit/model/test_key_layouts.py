@@ -9,7 +9,7 @@ from plait.errors import InvalidInput
 from plait.model.adapter import parse_adapter_config
 from plait.model.key_layouts import diffusers, kohya, mmdit, peft, sdxl_unet
 from plait.model.key_layouts.components import CLIP, T5, TRANSFORMER, UNET
-from plait.model.key_layouts.detect import detect_layout, find_architecture
+from plait.model.key_layouts.detect import find_architecture, split_names
 from plait.model.key_layouts.forms import (
     Architecture,
     Arrangement,
@@ -101,6 +101,19 @@ def test_t5_is_the_text_encoder_that_the_architecture_has_it_as(
     assert found.component is component
     assert found.modules == ("encoder.block.0.layer.0.SelfAttention.q",)
     assert kohya.write_modules([(component, found.modules[0])], architecture)[0].name == name
+
+
+def test_transformer_under_diffusers_names_is_read() -> None:
+    found = KohyaReader(None).find("lora_transformer_single_transformer_blocks_3_attn_to_k")
+    assert found.component is Component.TRANSFORMER
+    assert found.modules == ("single_transformer_blocks.3.attn.to_k",)
+    reader = KohyaReader(None, ["transformer.single_transformer_blocks.3.attn.to_k"])
+    assert reader.find(found.name) == found
+
+
+def test_name_that_is_not_kohyas_is_no_module() -> None:
+    with pytest.raises(InvalidInput, match="is not kohya's"):
+        KohyaReader(None).find("lora_vae_encoder")
 
 
 def test_t5_without_an_architecture_is_refused() -> None:
@@ -250,9 +263,13 @@ def test_old_layouts_write_the_names_of_their_time() -> None:
 
 
 def test_layout_is_told_by_the_names() -> None:
-    assert detect_layout(["lora_unet_x.alpha", "lora_te_y.lora_up.weight"]) is Layout.KOHYA
-    assert detect_layout([f"base_model.model.{Q}.lora_A.weight"]) is Layout.PEFT
-    assert detect_layout([f"unet.{Q}.lora.up.weight"]) is Layout.DIFFUSERS
+    assert split_names(["lora_unet_x.alpha", "lora_te_y.lora_up.weight"])[0] is Layout.KOHYA
+    assert split_names([f"base_model.model.{Q}.lora_A.weight"])[0] is Layout.PEFT
+    name = f"unet.{Q}.lora.up.weight"
+    assert split_names([name]) == (
+        Layout.DIFFUSERS,
+        {name: LoraKey(Component.UNET, Q, Part.B)},
+    )
 
 
 @pytest.mark.parametrize(
@@ -266,7 +283,7 @@ def test_layout_is_told_by_the_names() -> None:
 )
 def test_names_of_no_layout_or_several_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        detect_layout(names)
+        split_names(names)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +309,9 @@ def test_architecture_of_a_transformer_is_told_by_its_modules() -> None:
     assert find_architecture([both, single]) is Architecture.FLUX
     assert find_architecture([both, dual]) is Architecture.SD3
     assert find_architecture([both, clip]) is Architecture.SD3
+    t5 = "encoder.block.0.layer.0.SelfAttention.q"
+    assert find_architecture([both, (Component.TEXT_ENCODER_3, t5)]) is Architecture.SD3
+    assert find_architecture([both, (Component.TEXT_ENCODER_2, t5)]) is Architecture.FLUX
     with pytest.raises(InvalidInput, match="--architecture flux or sd3"):
         find_architecture([both])
 

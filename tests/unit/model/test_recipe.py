@@ -294,3 +294,18 @@ def test_documents_of_other_programs_are_not_changed_by_reading_them() -> None:
     held = one_input(modules={"b": 1, "a": -0.0})
     Recipe.from_json(held)
     assert held == one_input(modules={"b": 1, "a": -0.0})
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("della", {"density": 0.05}),
+        ("della", {"density": 0.95, "epsilon": 0.1}),
+        ("breadcrumbs", {"density": 0.9, "gamma": 0.2}),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(
+    method: str, parameters: dict[str, float]
+) -> None:
+    with pytest.raises(InvalidInput, match="must"):
+        Recipe.from_json(document(method=method, parameters=parameters))

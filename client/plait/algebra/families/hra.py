@@ -15,8 +15,6 @@ from __future__ import annotations
 import math
 from functools import partial
 
-import numpy as np
-
 from plait.algebra.adapter_tensors import AdapterTensors
 from plait.algebra.delta import Delta, FunctionOfBase, LowRank, Matrix
 from plait.algebra.families.form import Form, Parts

@@ -10,8 +10,8 @@ https://arxiv.org/abs/2309.14859.
     or, with `use_effective_conv2d`, lokr_w2_a (r, b), lokr_w2_b (r, d), lokr_t2 (r, r, k, l)
 
 A convolution of one dimension whose lokr_w2 (b, d, k) is whole is an oddity of PEFT's: it takes
-the Kronecker product of (1, a, c) and (b, d, k), so (b, a d, c k), and reads that as (out, in, k) in
-the order of its elements. That is what such an adapter was trained as, so it is followed here.
+the Kronecker product of (1, a, c) and (b, d, k), so (b, a d, c k), and reads that as (out, in, k)
+in the order of its elements. Such adapters were trained so, and it is followed here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RandLoRA: D = gamma sum_j B_j diag(lambda_j) A diag(gamma_j), of full rank; gamma = alpha / r.
+"""RandLoRA: D = gamma B A', of full rank, with random A and B that all modules share.
 
 "RandLoRA: Full-rank parameter-efficient fine-tuning of large models",
 https://arxiv.org/abs/2502.00987.
@@ -7,8 +7,11 @@ https://arxiv.org/abs/2502.00987.
     randlora_A (r, 1, widest small)   randlora_B (widest large, bases, r)   of the model; PEFT may
                                                                             repeat them by module
 
-The sum is of the shape (large, small); it is transposed where out is the smaller one. The tensors
-do not tell which it is.
+A'[k, j] = lambda[k, j] A[k] * gamma[j] makes r n rows out of r, and a module takes the first ones
+of B's rows, and its first n bases; gamma before the product is alpha / r. PEFT counts the rows of A'
+by k first and the columns of B by j first, and multiplies them in these orders. The product is of
+the shape (large, small) and is transposed where out is the smaller one, which the tensors do not
+tell.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, shared: Parts
         return Dense(
             compute=partial(
                 _sum_bases,
-                B[: max(shape), :bases].transpose(0, 2, 1),  # (large, r, n)
+                B[: max(shape), :bases],  # (large, n, r)
                 scales[:, :, None] * A[:, :, :small] * rest,  # (r, n, small)
                 gamma=gamma,
                 is_wide=shape[0] < shape[1],

@@ -23,7 +23,7 @@ from plait.algebra.relayout.writing import write_diffusers, write_kohya
 from plait.errors import InvalidInput
 from plait.model.adapter import AdapterConfig
 from plait.model.key_layouts import peft
-from plait.model.key_layouts.detect import detect_layout
+from plait.model.key_layouts.detect import split_names
 from plait.model.key_layouts.forms import Layout, Part
 
 _PLAIN_MODIFIERS = frozenset({"use_rslora", "use_dora", "lora_bias", "modules_to_save", "bias"})
@@ -43,13 +43,13 @@ def to_peft(
             LoRA in PEFT cannot hold; the message names the tensor.
     """
     options = options or RelayoutOptions()
-    layout = detect_layout(tensor.name for tensor in tensors)
+    layout, keys = split_names(tensor.name for tensor in tensors)
     if layout is Layout.PEFT:
         raise InvalidInput("invalid-input", "The tensors have PEFT's names already.")
     if layout is Layout.KOHYA:
-        modules, use_rslora = read_kohya(tensors, options), False
+        modules, use_rslora = read_kohya(tensors, keys, options), False
     else:
-        modules, use_rslora = read_diffusers(tensors, metadata or {}, options)
+        modules, use_rslora = read_diffusers(tensors, keys, metadata or {}, options=options)
     if options.component is not None:
         modules = [module for module in modules if module.component is options.component]
         if not modules:

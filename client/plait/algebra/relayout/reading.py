@@ -17,7 +17,7 @@ from plait.errors import InvalidInput
 from plait.model.adapter import AdapterConfig, parse_adapter_config
 from plait.model.key_layouts import diffusers, kohya, peft
 from plait.model.key_layouts.components import complete_path, find_components
-from plait.model.key_layouts.forms import Component, Part
+from plait.model.key_layouts.forms import Component, LoraKey, Part
 from plait.model.key_layouts.kohya import KohyaReader
 from plait.model.key_layouts.peft import Scale
 
@@ -25,13 +25,14 @@ _Parts: TypeAlias = dict[Part, EncodedTensor]
 _FACTORS_AND_ALPHA = frozenset({Part.A, Part.B, Part.ALPHA})
 
 
-def read_kohya(tensors: Sequence[EncodedTensor], options: RelayoutOptions) -> list[LoraModule]:
+def read_kohya(
+    tensors: Sequence[EncodedTensor], keys: Mapping[str, LoraKey], options: RelayoutOptions
+) -> list[LoraModule]:
     """Return the modules of a file in kohya's layout; raises as `to_peft` does."""
     grouped: dict[str, _Parts] = {}
     for tensor in tensors:
-        key = kohya.split_name(tensor.name)
-        if key is not None:
-            grouped.setdefault(key.module, {})[key.part] = tensor
+        key = keys[tensor.name]
+        grouped.setdefault(key.module, {})[key.part] = tensor
     architecture = options.architecture or kohya.find_architecture(grouped)
     reader = KohyaReader(architecture, options.modules)
     modules: dict[tuple[Component, str], LoraModule] = {}
@@ -50,7 +51,11 @@ def read_kohya(tensors: Sequence[EncodedTensor], options: RelayoutOptions) -> li
 
 
 def read_diffusers(
-    tensors: Sequence[EncodedTensor], metadata: Mapping[str, str], options: RelayoutOptions
+    tensors: Sequence[EncodedTensor],
+    keys: Mapping[str, LoraKey],
+    metadata: Mapping[str, str],
+    *,
+    options: RelayoutOptions,
 ) -> tuple[list[LoraModule], bool]:
     """Return the modules of a file in any of diffusers' layouts, and whether gamma is rsLoRA's.
 
@@ -58,9 +63,7 @@ def read_diffusers(
     """
     grouped: dict[tuple[Component | None, str], _Parts] = {}
     for tensor in tensors:
-        key = diffusers.split_name(tensor.name)
-        if key is None:
-            continue
+        key = keys[tensor.name]
         component = key.component or options.component
         parts = grouped.setdefault((component, key.module), {})
         if key.part in parts:

@@ -9,7 +9,7 @@ from plait.model.key_layouts import diffusers, kohya, peft
 from plait.model.key_layouts.components import T5
 from plait.model.key_layouts.forms import Architecture, Component, Layout, LoraKey
 
-SPLITTERS: Mapping[Layout, Callable[[str], LoraKey | None]] = {
+_SPLITTERS: Mapping[Layout, Callable[[str], LoraKey | None]] = {
     Layout.KOHYA: kohya.split_name,
     Layout.PEFT: peft.split_name,
     Layout.DIFFUSERS: diffusers.split_name,
@@ -17,18 +17,21 @@ SPLITTERS: Mapping[Layout, Callable[[str], LoraKey | None]] = {
 """diffusers' older layouts are read by the same function."""
 
 
-def detect_layout(names: Iterable[str]) -> Layout:
-    """Return the layout that every name follows: PEFT, KOHYA or DIFFUSERS in any of its ages.
+def split_names(names: Iterable[str]) -> tuple[Layout, dict[str, LoraKey]]:
+    """Return the layout that every name follows, and what each name means.
+
+    The layout is PEFT, KOHYA, or DIFFUSERS for any of diffusers' three.
 
     Raises:
         InvalidInput: there are no names, or they follow none or several layouts.
     """
     every = list(names)
-    for layout, split in SPLITTERS.items():
-        strangers = [name for name in every if split(name) is None]
-        if every and not strangers:
-            return layout
-        if len(strangers) < len(every):
+    for layout, split in _SPLITTERS.items():
+        keys = {name: key for name in every if (key := split(name)) is not None}
+        strangers = [name for name in every if name not in keys]
+        if keys and not strangers:
+            return layout, keys
+        if keys:
             raise InvalidInput(
                 "invalid-safetensors",
                 f"Some tensors have {layout}'s names, and {strangers[0]!r:.200} has not: keep one "
