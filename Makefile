@@ -47,10 +47,10 @@ $(VENV)/.setup: $(INPUTS) | $(BIN)/python
 	$(INSTALL) --editable '.[algebra,server]'
 	@touch $@
 
-# mergekit's own pins contradict plait's; the methods that tests compare with need none of them.
-$(VENV)/.setup-dev: $(INPUTS) tests/peers/mergekit-requirements.txt | $(BIN)/python
+# What tests compare plait with; these projects' own pins contradict plait's, and are not needed.
+$(VENV)/.setup-dev: $(INPUTS) tests/peers/requirements.txt | $(BIN)/python
 	$(INSTALL) --editable '.[algebra,server,dev]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/peers/mergekit-requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/peers/requirements.txt
 	@touch $(VENV)/.setup $@
 
 # The S3 server that tests run against. Its dependencies are none of plait's, so it lives apart.

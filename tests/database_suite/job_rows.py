@@ -49,8 +49,6 @@ def add_requester(database: Database, name: str) -> Requester:
     with database.write() as records:
         user = records.users.insert(name, is_admin=False, created_at=NOW)
         digest = hash_bytes(name.encode())
-        token = TokenRecord(
-            f"token-{name}", user.id, "", digest, None, NOW, None, None, None
-        )
+        token = TokenRecord(f"token-{name}", user.id, "", digest, None, NOW, None, None, None)
         records.tokens.insert(token)
     return Requester(name, UserId(user.id), token.id)

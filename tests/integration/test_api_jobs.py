@@ -123,9 +123,10 @@ def test_wish_that_breaks_a_rule_is_refused(
 
 
 def test_half_surrogate_is_refused_and_never_a_fault(will: httpx.Client) -> None:
-    content = b'{"recipe":%s,"branch":"blend","message":"\\ud800"}' % str(RECIPE).replace(
-        "'", '"'
-    ).encode()
+    content = (
+        b'{"recipe":%s,"branch":"blend","message":"\\ud800"}'
+        % str(RECIPE).replace("'", '"').encode()
+    )
     headers = {"content-type": "application/json"}
     answer = will.post(f"{URL}/compositions", content=content, headers=headers)
     assert answer.status_code == 422
@@ -179,9 +180,7 @@ def test_process_reports_and_is_told_to_go_on(people: People, will: httpx.Client
         assert succeed(report(process, path)) == {"stop": True}
 
 
-@pytest.mark.parametrize(
-    "facts", [{"done": -1}, {"total": 2**53}, {"done": 2**80}, {"what": None}]
-)
+@pytest.mark.parametrize("facts", [{"done": -1}, {"total": 2**53}, {"done": 2**80}, {"what": None}])
 def test_report_that_no_number_can_be_is_refused(
     people: People, will: httpx.Client, facts: dict[str, Any]
 ) -> None:

@@ -1,6 +1,6 @@
 """`plait-registry` with processes of jobs that do what tests tell them to, and with short leases.
 
-    python -m served.job_programs serve|worker ...
+python -m served.job_programs serve|worker ...
 """
 
 from __future__ import annotations

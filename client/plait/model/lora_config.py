@@ -8,11 +8,12 @@ regular expressions understand too; it is anchored only where it would match ano
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from plait.model.key_layouts.peft import write_pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ def write_lora_config(lora: LoraDescription) -> bytes:
     # The most frequent rank; the larger one where two are as frequent.
     rank = max(counts, key=lambda value: (counts[value], value))
     others = {
-        _write_key(module, lora.ranks): value
+        write_pattern(module, lora.ranks): value
         for module, value in sorted(lora.ranks.items())
         if value != rank
     }
@@ -62,8 +63,3 @@ def write_lora_config(lora: LoraDescription) -> bytes:
         "use_rslora": False,
     }
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _write_key(module: str, modules: Iterable[str]) -> str:
-    is_end_of_another = any(other.endswith(f".{module}") for other in modules)
-    return f"^{re.escape(module)}" if is_end_of_another else module

@@ -101,11 +101,12 @@ def _resolve_function(delta: FunctionOfBase, base: _Base) -> LowRank | Dense:
     shape = _matrix_shape(stored.shape, delta.placement)
     if any(side not in (None, actual) for side, actual in zip(delta.shape, shape, strict=True)):
         raise base.mismatch(f"is {stored.shape}; its delta is {delta.shape}")
-    if delta.find_factors is not None:
-        return delta.find_factors(orient(stored, delta.placement))
     placement = delta.placement
     if stored.ndim > 2:
         placement = replace(placement, kind=ModuleKind.CONV, kernel=stored.shape[2:])
+    if delta.find_factors is not None:
+        factors = delta.find_factors(orient(stored, delta.placement))
+        return replace(factors, placement=placement)
     return Dense(
         compute=lambda: _difference(delta, base.read()),
         shape=shape,

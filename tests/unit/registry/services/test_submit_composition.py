@@ -49,9 +49,7 @@ def jobs(world: World) -> JobServices:
 
 def recipe(*inputs: dict[str, Any] | str, method: str = "sum", **more: Any) -> Recipe:
     items = [{"adapter": item} if isinstance(item, str) else item for item in inputs]
-    return Recipe.from_json(
-        {"format": "plait.recipe/1", "method": method, "inputs": items, **more}
-    )
+    return Recipe.from_json({"format": "plait.recipe/1", "method": method, "inputs": items, **more})
 
 
 def submit(
