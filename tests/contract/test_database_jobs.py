@@ -12,9 +12,11 @@ from database_suite.job_rows import (
     job_row,
     lease_of,
 )
+from database_suite.racing import race
 from database_suite.rows import NOW, digest, make_repository
 from plait.errors import Internal, NotFound
 from plait.model.ids import CommitId, ManifestId
+from plait_registry.adapters.system_clock import SystemClock
 from plait_registry.domain.jobs import (
     JobError,
     JobId,
@@ -26,6 +28,7 @@ from plait_registry.domain.jobs import (
 )
 from plait_registry.domain.ports import Database
 from plait_registry.domain.records import RepositoryId
+from plait_registry.services.run_jobs import ClaimJob
 
 RESULT = JobResult(CommitId(digest("commit")), ManifestId(digest("manifest")))
 FAILED = JobError("internal", "The process ended by signal 9.")
@@ -203,3 +206,20 @@ def test_deleted_repository_takes_its_jobs_along(
     with database.read() as records, pytest.raises(NotFound):
         records.jobs.get(JobId("a"))
     assert find_due(database) is None
+
+
+def test_job_is_taken_once_however_many_want_it(
+    database: Database, repository: RepositoryId
+) -> None:
+    names = [f"job {number}" for number in range(12)]
+    for name in names:
+        insert_job(database, job_row(name, repository))
+
+    def take(_number: int) -> list[str]:
+        claim, taken = ClaimJob(database, SystemClock()), []
+        while (claimed := claim()) is not None:
+            taken.append(claimed.job.id)
+        return taken
+
+    taken = [name for names in race(4, take) for name in names]
+    assert sorted(taken) == sorted(names)

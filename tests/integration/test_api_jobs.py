@@ -1,6 +1,6 @@
 """Jobs over HTTP: what is asked for, shown and reported, and what is refused on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from plait.jobs import Jobs, RemoteComposition, verify_done
 from plait.model.address import RepositoryName
 from plait.model.commit import Person
 from plait.model.refs import RefName
-from plait.wire_jobs import JobDetails
-from reference.memory_registry import Version, make_version
+from reference.memory_registry import make_version
 from served.accounts import API, People, kind_of, peopled, refusal_of, succeed
 from served.pushing import push_version
 
@@ -237,6 +236,13 @@ def test_process_cannot_change_what_it_only_reads(people: People, will: httpx.Cl
         succeed(will.post(f"{path}/cancel"))
 
 
+def test_process_sees_no_figures_of_the_registry(people: People, will: httpx.Client) -> None:
+    assert will.get("/metrics").status_code == 200
+    with begun(people, will) as (_, process):
+        answer = process.get("/metrics")
+        assert (answer.status_code, kind_of(answer)) == (403, "permission-denied")
+
+
 def test_token_of_a_job_is_blanked_out_where_somebody_pasted_it_into_a_path(
     people: People, will: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -289,18 +295,16 @@ def test_client_reads_all_pages_of_jobs(jobs: Jobs, people: People) -> None:
 
 def test_client_follows_a_job_to_its_end(jobs: Jobs, people: People, will: httpx.Client) -> None:
     with begun(people, will) as (path, process):
-        seen: list[JobDetails] = []
-
-        def step(_seconds: float) -> None:
-            """Let the process do something while the client waits."""
-            if len(seen) == 1:
-                succeed(report(process, path))
-            elif len(seen) == 2:
-                failure = {"kind": "delta-missing", "message": "There is none."}
-                succeed(process.post(f"{path}/fail", json=failure))
-
-        for details in jobs.follow(path.rpartition("/")[2], sleep=step):
-            seen.append(details)
+        failure = {"kind": "delta-missing", "message": "There is none."}
+        # What the process does while the client waits.
+        waits: Iterator[Callable[[], object]] = iter(
+            [
+                lambda: succeed(report(process, path, done=2)),
+                lambda: succeed(process.post(f"{path}/fail", json=failure)),
+            ]
+        )
+        job = path.rpartition("/")[2]
+        seen = list(jobs.follow(job, sleep=lambda _seconds: next(waits)()))
         assert [item.job.state for item in seen] == ["running", "running", "failed"]
         with pytest.raises(InvalidInput, match="There is none") as caught:
             verify_done(seen[-1])

@@ -14,11 +14,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from database_suite.first_schema import A, B, complete_first, read_first, write_first
+from database_suite.job_rows import insert_job, job_row
 from database_suite.rows import ALL, make_repository
-from plait.errors import Internal, Unavailable
+from plait.errors import Internal, NotFound, Unavailable
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ObjectId
 from plait.model.refs import RefName
@@ -221,6 +222,16 @@ def test_old_code_works_on_the_newest_schema(database: SqlDatabase) -> None:
         assert records.commits.load(repository.id, [CommitId(A), CommitId(B)]).keys() == {A, B}
         assert records.files.load_extents(repository.id, [ObjectId(A)]).keys() == {A}
     make_repository(database)
+
+
+def test_program_of_before_jobs_deletes_a_repository_that_has_some(database: SqlDatabase) -> None:
+    database.migrate()
+    repository = make_repository(database)
+    job = insert_job(database, job_row("job", repository))
+    with database._engine.connect() as connection, begin(connection, Access.WRITE):
+        connection.execute(text("DELETE FROM repositories WHERE id = :id"), {"id": repository})
+    with database.read() as records, pytest.raises(NotFound):
+        records.jobs.get(job.id)
 
 
 def test_processes_that_migrate_at_once_all_succeed(database: SqlDatabase) -> None:

@@ -1,5 +1,6 @@
 """Rights as a database filters by them, as services ask for them, and as scopes hold each other."""
 
+from dataclasses import replace
 from itertools import product
 
 from hypothesis import given
@@ -95,3 +96,20 @@ def test_right_in_a_private_repository_is_never_above_that_of_its_role(
     whole = Caller(caller.name, caller.is_admin, caller.roles)
     assert caller.right_to(repository, private=True) <= whole.right_in(repository.namespace)
     assert caller.right_in(repository.namespace) <= caller.right_to(repository, private=True)
+
+
+@given(callers, st.lists(scopes, max_size=4), repositories, st.booleans())
+def test_narrowed_caller_may_do_the_lesser_of_what_it_might_and_what_it_is_narrowed_to(
+    caller: Caller,
+    narrower: list[Scope],
+    repository: RepositoryName,
+    private: bool,  # noqa: FBT001 - given calls by position
+) -> None:
+    single = [scope for scope in narrower if "/" in scope.target]
+    narrow = replace(caller, scopes=caller.narrowed(single))
+    namespace, _, name = repository.key.partition("/")
+    most = max((let_through(scope, namespace, name) for scope in single), default=Right.NONE)
+    before = caller.right_to(repository, private=private)
+    assert narrow.right_to(repository, private=private) == min(before, most)
+    assert narrow.right_in(namespace) is Right.NONE
+    assert not narrow.administers

@@ -1,6 +1,7 @@
 """Adapters made of arrays, as the algebra reads them."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from plait.model.adapter import parse_adapter_config
 LABEL = "team/adapter@0123456"
 
 
-def adapter_of(tensors: dict[str, ArrayLike], **config: Any) -> AdapterTensors:
+def adapter_of(tensors: Mapping[str, ArrayLike], **config: Any) -> AdapterTensors:
     """Return an adapter with the tensors, in float64 unless they are arrays of float32."""
     arrays = {
         name: np.asarray(values, getattr(values, "dtype", np.float64))

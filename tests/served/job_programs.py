@@ -20,8 +20,8 @@ LEASE = timedelta(seconds=8)
 
 
 def main() -> int:
-    report_job.LEASE = run_jobs.LEASE = LEASE
-    start_jobs.JobLauncher = partial(JobLauncher, command=FAKE)  # type: ignore[assignment, misc]
+    vars(report_job)["LEASE"] = vars(run_jobs)["LEASE"] = LEASE
+    vars(start_jobs)["JobLauncher"] = partial(JobLauncher, command=FAKE)
     return cli.run()
 
 

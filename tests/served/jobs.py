@@ -83,7 +83,7 @@ def wait_for_end(client: httpx.Client, job: str) -> dict[str, Any]:
 
 def is_hanging(job: dict[str, Any]) -> bool:
     """Tell whether a job's process hangs."""
-    return job["state"] == "running" and job["progress"]["what"] == "Hanging"
+    return bool(job["state"] == "running" and job["progress"]["what"] == "Hanging")
 
 
 def log_of(client: httpx.Client, repository: str, branch: str = "blend") -> list[str]:

@@ -41,12 +41,17 @@ class Metrics:
         Raises:
             NotFound: `route-not-found`, nobody may read the figures, or by another method.
             Unauthenticated: a token is wanted.
-            PermissionDenied: the request is not from this machine.
+            PermissionDenied: the request is not from this machine, or a job's.
         """
         if self.access is MetricsAccess.OFF or scope["method"] != "GET":
             raise NotFound("route-not-found", "The registry has nothing at this address.")
         if self.access is MetricsAccess.TOKEN:
-            scope["state"]["caller"] = await find_caller(scope, self.authenticate, self.limiter)
+            caller = await find_caller(scope, self.authenticate, self.limiter)
+            scope["state"]["caller"] = caller
+            if caller.job is not None:
+                raise PermissionDenied(
+                    "permission-denied", "The figures are no business of a job's process."
+                )
         if self.access is MetricsAccess.LOOPBACK and not is_direct_and_local(scope):
             raise PermissionDenied(
                 "permission-denied", "The figures are for this machine only: see PLAIT_METRICS."

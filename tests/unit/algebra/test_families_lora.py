@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.adapter_folder import open_adapter
+from plait.adapter_folder import open_adapter, open_base
 from plait.algebra.adapter_tensors import AdapterTensors
 from plait.algebra.delta import (
     Delta,
@@ -20,11 +20,11 @@ from plait.algebra.delta import (
     Placement,
 )
 from plait.algebra.dense_delta import multiply_out
-from plait.algebra.families import read_changes
+from plait.algebra.families import pissa, read_changes
 from plait.algebra.families.dora import row_norms
 from plait.algebra.families.resolve import resolve
 from plait.errors import InvalidInput
-from plait.model.adapter_families import Effect
+from plait.model.adapter_families import BOTTLENECK, FAMILIES, Effect
 from reference.adapters import LABEL, adapter_of
 from reference.dora import rescale
 
@@ -177,6 +177,22 @@ def test_what_has_no_delta_says_why(
     assert caught.value.kind == "delta-missing"
     assert expected in caught.value.message
     assert LABEL in caught.value.message
+
+
+NO_WEIGHT = {Effect.FORWARD_ONLY, Effect.REPLACEMENT}
+
+
+@pytest.mark.parametrize("peft_type", FAMILIES)
+def test_every_family_answers_for_a_tensor_that_it_does_not_know(peft_type: str) -> None:
+    config = {"reduction_factor": 2, "non_linearity": "relu", "peft_type": peft_type}
+    if peft_type == BOTTLENECK:
+        del config["peft_type"]
+    adapter = adapter_of({f"{PREFIX}lora_from_elsewhere": W}, **config)
+    try:
+        answer = no_delta(change_of(adapter).delta).reason
+    except InvalidInput as error:
+        answer = error.message
+    assert "plait does not" in answer or MODULE in answer or FAMILIES[peft_type].effect in NO_WEIGHT
 
 
 def test_factors_whose_base_is_not_to_be_had_can_still_be_compared() -> None:
@@ -442,6 +458,22 @@ def test_an_adapter_of_pissa_is_a_low_rank_delta_of_twice_its_rank() -> None:
     np.testing.assert_allclose(multiply_out(delta), expected, atol=1e-13)
     assert (delta.rank, delta.gamma) == (4, 1.0)
     np.testing.assert_allclose(change.delta.apply(W), W + expected, atol=1e-13)
+
+
+def test_the_principal_part_of_trained_weights_is_exact(zoo_data: Path) -> None:
+    changes = read_changes(open_adapter("pissa", zoo_data / "adapters" / "prose-pissa"))
+    base = open_base(zoo_data / "base")
+    for module in list(changes)[:4]:
+        product = no_delta(changes[module].delta).product
+        assert product is not None
+        found = pissa.find_change("pissa", product)
+        assert isinstance(found, FunctionOfBase)
+        assert found.find_factors is not None
+        weight = base.read_weight(module).astype(np.float64)
+        u, s, v = np.linalg.svd(weight, full_matrices=False)
+        expected = multiply_out(product) - (u[:, :8] * s[:8]) @ v[:8]
+        delta = multiply_out(found.find_factors(weight))
+        assert np.linalg.norm(delta - expected) < 1e-10 * np.linalg.norm(expected)
 
 
 def test_kasa_cuts_the_smallest_directions_and_adds_its_own() -> None:

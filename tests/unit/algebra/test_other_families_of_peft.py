@@ -20,7 +20,7 @@ from plait.algebra.delta import (
 from plait.algebra.families import read_changes
 from plait.algebra.families.resolve import resolve
 from plait.model.adapter_families import Effect
-from tests.reference.peft_merges import adapt, largest_error, weights_of
+from reference.peft_merges import adapt, largest_error, weights_of
 
 pytestmark = pytest.mark.torch
 

@@ -7,7 +7,7 @@ import pytest
 from plait.errors import InvalidInput
 from plait.model.commit import LONGEST_MESSAGE, Person
 from plait.model.recipe import Recipe
-from plait_registry.domain.composition_wish import CompositionPayload, parse_wish
+from plait_registry.domain.composition_wish import CompositionPayload, CompositionWish, parse_wish
 
 DOCUMENT = {
     "format": "plait.recipe/1",
@@ -22,8 +22,8 @@ RECIPE = Recipe.from_json(DOCUMENT)
 ADA = Person("Ada", "ada@example.org")
 
 
-def parse(**wish: Any) -> Any:
-    given = {"branch": "blend", "message": "Blend them", "author": ADA} | wish
+def parse(**wish: Any) -> CompositionWish:
+    given: dict[str, Any] = {"branch": "blend", "message": "Blend them", "author": ADA, **wish}
     return parse_wish(RECIPE, **given)
 
 

@@ -162,7 +162,7 @@ def test_process_goes_on_while_the_database_is_away(
     def fail(_held: HeldJob) -> bool:
         raise Unavailable("unavailable", "The database is away.")
 
-    jobs.is_held = fail  # type: ignore[method-assign]
+    jobs.is_held = fail  # type: ignore[method-assign, assignment]
     with caplog.at_level(logging.WARNING):
         loop = do(jobs, process)
         wait_until(lambda: "The database is away." in caplog.text)

@@ -134,9 +134,7 @@ def find_form(config: AdapterConfig) -> Form:
     file = _FILES.get(config.peft_type)
     if file is None:
         return Form(find_delta=_find_no_delta)
-    form = import_module(f"{__name__}.{file}").FORM
-    if not isinstance(form, Form):
-        raise TypeError(file)
+    form: Form = import_module(f"{__name__}.{file}").FORM
     return form
 
 
@@ -153,8 +151,6 @@ def split_parts(config: AdapterConfig, module: str, parts: Parts) -> tuple[Parts
 
 def _find_no_delta(adapter: AdapterTensors, _: str, __: Parts, ___: Parts) -> NoDelta:
     family = adapter.config.family
-    if family.effect is Effect.FORWARD_ONLY:
-        return NoDelta(family.effect, f"{family.name} acts on activations: no weight expresses it")
     return NoDelta(family.effect, f"plait does not compute what {family.name:.80} does to a weight")
 
 

@@ -7,8 +7,9 @@ https://arxiv.org/abs/2405.03003.
                               tell (`plait.algebra.torch_permutation`)
 
 With p and q for rows and columns, D[p, q] is the sum over f of
-S_f cos(2 pi (p u_f / out + q v_f / in)) * scaling / (out * in), and so, by the cosine of a sum, a
-product of (out, 2n) and (2n, in), summed with f ascending, cosines before sines.
+S_f cos(2 pi (p u_f / out + q v_f / in)) * scaling / (out * in). The waves along the columns are
+added to their rows u_f in the order of f, and the rows transformed (`kernels.fourier`); or columns
+and rows change parts, where `in` has the smaller sum of prime factors.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from plait.algebra.adapter_tensors import AdapterTensors
 from plait.algebra.delta import Delta, DeltaOfShape, Dense, Matrix
 from plait.algebra.families.form import Form, Parts
 from plait.algebra.families.module_tensors import USUAL_RANK, ModuleTensors
-from plait.algebra.kernels.products import multiply
+from plait.algebra.kernels.fourier import find_prime_factors, transform_columns
 from plait.algebra.roots_of_unity import find_roots_of_unity
 from plait.algebra.torch_permutation import draw_permutation
 from plait.model.adapter_fields import ConfigFields, invalid_config
 
 _SEED = 777
 _SCALING = 150.0
+_BLOCK = 16
+"""Columns at once: their transforms stay in a cache."""
 
 
 def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> Delta:
@@ -61,21 +64,28 @@ def find_delta(adapter: AdapterTensors, module: str, parts: Parts, _: Parts) -> 
 def _transform(spectrum: Matrix, shape: tuple[int, int], *, seed: int, scaling: float) -> Matrix:
     out, columns = shape
     places = draw_permutation(out * columns, seed=seed, count=spectrum.size)
-    left = _waves(places // columns, out)  # (2n, out)
-    right = _waves(places % columns, columns)  # (2n, in)
-    left[0::2] *= spectrum[:, None]
-    left[1::2] *= -spectrum[:, None]
-    product: Matrix = multiply(left.T, right)
-    product *= scaling / (out * columns)
-    return product
+    along, across = places // columns, places % columns
+    scaled = spectrum * (scaling / (out * columns))
+    if sum(find_prime_factors(columns)) < sum(find_prime_factors(out)):
+        return np.ascontiguousarray(_sum_waves(scaled, (across, along), (columns, out)).T)
+    return _sum_waves(scaled, (along, across), shape)
 
 
-def _waves(frequencies: NDArray[np.int64], length: int) -> Matrix:
-    """Return cos and sin of 2 pi f p / length, by turns for each f, at all p < length."""
-    cosines, sines = find_roots_of_unity(length)
-    angles = frequencies[:, None] * np.arange(length) % length  # (n, length)
-    waves = np.empty((2 * frequencies.size, length))
-    waves[0::2], waves[1::2] = cosines[angles], sines[angles]
+def _sum_waves(
+    spectrum: Matrix, places: tuple[NDArray[np.int64], NDArray[np.int64]], shape: tuple[int, int]
+) -> Matrix:
+    """Return the sum over f of S_f cos(2 pi (p u_f / rows + q v_f / columns)), some q at a time."""
+    rows, columns = shape
+    tables = find_roots_of_unity(rows)
+    cosines, sines = find_roots_of_unity(columns)
+    waves = np.empty(shape)
+    for left in range(0, columns, _BLOCK):
+        some = np.arange(left, min(left + _BLOCK, columns))
+        angles = places[1][:, None] * some % columns  # (n, some)
+        values = np.zeros((2, rows, some.size))
+        np.add.at(values[0], places[0], spectrum[:, None] * cosines[angles])
+        np.add.at(values[1], places[0], spectrum[:, None] * sines[angles])
+        waves[:, some] = transform_columns(values, *tables)[0]
     return waves
 
 

@@ -8,8 +8,8 @@
 
 PEFT cuts the base whenever it loads such an adapter, so gamma B diag(d) A alone would belong to
 another base than people have. W_cut is computed by `plait.algebra.dense_svd` as the best
-approximation of rank min(out, in) - r; it needs nearly all singular vectors of W, which takes long
-for large weights.
+approximation of rank min(out, in) - r; it needs nearly all singular vectors of W, which took 2 s at
+512 x 512 and grows with the cube of the side.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ So an adapter that was saved in this form is a delta for W_res, and one of rank 
 that people have. (PEFT makes that LoRA itself where it is asked to, by
 `path_initial_model_for_weight_conversion`; what it saves then is a plain one.)
 
-top_r(W) is the first r components of more that `plait.algebra.dense_svd` finds: those at the end of a
-Krylov space have not settled. Small weights are exact; at 1024 x 1024 and singular values that fall
-as slowly as i^-0.3 it was within 1e-6 of the exact part. Where they hardly fall at all, as in random
-numbers, which directions are the first r is open in any arithmetic.
+top_r(W) is the first r components of more that `plait.algebra.dense_svd` finds, since the last ones
+of a Krylov space have not settled. Small weights are exact; at 1024 x 1024 and singular values that
+fall as slowly as i^-0.3 it was within 2e-6 of the exact part. Where they hardly fall at all, as in
+random numbers, rounding decides which directions are the first r.
 
 - PEFT rounds W_res to the base's dtype, which is left out here.
 - `pissa_niter_N` takes out what a randomised search finds, without a seed, and not the principal

@@ -1,17 +1,17 @@
-"""RandLoRA: D = gamma B A', of full rank, with random A and B that all modules share.
+"""RandLoRA: D = (alpha / r) B A', of full rank, with random A and B that all modules share.
 
 "RandLoRA: Full-rank parameter-efficient fine-tuning of large models",
-https://arxiv.org/abs/2502.00987.
+https://arxiv.org/abs/2502.00987; the exact form is PEFT's.
 
     randlora_lambda (r, n)   randlora_gamma (n, small)   of the module, small = min(out, in)
     randlora_A (r, 1, widest small)   randlora_B (widest large, bases, r)   of the model; PEFT may
                                                                             repeat them by module
 
-A'[k, j] = lambda[k, j] A[k] * gamma[j] makes r n rows out of r, and a module takes the first ones
-of B's rows, and its first n bases; gamma before the product is alpha / r. PEFT counts the rows of A'
-by k first and the columns of B by j first, and multiplies them in these orders. The product is of
-the shape (large, small) and is transposed where out is the smaller one, which the tensors do not
-tell.
+- Row (k, j) of A' is lambda[k, j] A[k] * gamma[j]; a module takes the first rows and columns that
+  it needs of A and B, and the first n bases.
+- PEFT counts the rows of A' by k first and the columns of B by j first, and multiplies them so.
+- The product is (large, small), and transposed where out is the smaller side. The tensors do not
+  tell which side that is.
 """
 
 from __future__ import annotations

@@ -30,14 +30,23 @@ def factor(X: Blocks, length: int, first: int, R: Matrix, h: Vector) -> None:
     """Turn the vectors from `first` on into reflectors; those before it are reflectors already.
 
     `length` is the vectors' without padding. R, (count, min(length, count)), gets a row for each
-    vector, its column of the triangular factor. h is (count,).
+    vector, its column of the triangular factor. h is (count,). Vectors take the earlier reflectors
+    two at a time, which halves the loads of these.
     """
-    lanes = np.empty(LANES)
-    for j in range(first, X.shape[0]):
-        x = X[j]
+    lanes = np.empty((2, LANES))
+    count = X.shape[0]
+    for j in range(first, count, 2):
+        if j + 1 == count:
+            for i in range(min(j, length)):
+                reflect(X[i], h[i], X[j], lanes[0])
+            _become_reflector(X[j], j, length, R, h, lanes[0])
+            break
         for i in range(min(j, length)):
-            reflect(X[i], h[i], x, lanes)
-        _become_reflector(x, j, length, R, h, lanes)
+            _reflect_two(X[i], h[i], X[j], X[j + 1], lanes)
+        _become_reflector(X[j], j, length, R, h, lanes[0])
+        if j < length:
+            reflect(X[j], h[j], X[j + 1], lanes[0])
+        _become_reflector(X[j + 1], j + 1, length, R, h, lanes[0])
 
 
 @kernel

@@ -37,21 +37,20 @@ def generate_block(
 
 @kernel
 def fill_uniforms(words: NDArray[np.uint32], start: int, out: NDArray[np.float64]) -> None:
-    """Fill `out` with the numbers from `start` on, of which each block gives two.
+    """Fill `out` with the numbers from `start` on: two to a block.
 
     `words` are key 0, key 1, counter 2, counter 3.
     """
     key = (np.uint64(words[0]), np.uint64(words[1]))
     c2, c3 = np.uint64(words[2]), np.uint64(words[3])
-    end = start + out.size
-    for pair in range(start // 2, (end + 1) // 2):
-        block = np.uint64(pair)
+    first = start - start % 2
+    for number in range(first, start + out.size, 2):
+        block = np.uint64(number // 2)
         w0, w1, w2, w3 = generate_block((block & _LOW, block >> _32, c2, c3), key)
-        at = 2 * pair - start
-        if at >= 0:
-            out[at] = _join(w0, w1)
-        if at + 1 < out.size:
-            out[at + 1] = _join(w2, w3)
+        if number >= start:
+            out[number - start] = _join(w0, w1)
+        if number + 1 < start + out.size:
+            out[number + 1 - start] = _join(w2, w3)
 
 
 @kernel

@@ -1,5 +1,6 @@
 """What becomes of jobs: who sees and ends them, what their processes report, and who does them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -182,10 +183,11 @@ def test_process_of_a_cancelled_job_is_told_to_stop_and_can_do_nothing_more(plac
     again = place.authenticate(claimed.token)
     assert again.scopes == ()
     assert again.right_to(SQL, private=False) is Right.NONE
-    for end in (
+    ends: list[Callable[[], object]] = [
         lambda: place.jobs.complete(again, claimed.job.id, RESULT),
         lambda: place.jobs.fail(again, claimed.job.id, FINAL),
-    ):
+    ]
+    for end in ends:
         with pytest.raises(Conflict) as caught:
             end()
         assert caught.value.kind == "job-ended"
