@@ -216,7 +216,8 @@ def test_job_is_taken_once_however_many_want_it(
         insert_job(database, job_row(name, repository))
 
     def take(_number: int) -> list[str]:
-        claim, taken = ClaimJob(database, SystemClock()), []
+        claim = ClaimJob(database, SystemClock())
+        taken: list[str] = []
         while (claimed := claim()) is not None:
             taken.append(claimed.job.id)
         return taken

@@ -287,3 +287,19 @@ def spoil_last_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
     path.write_bytes(data)
+
+
+def test_registry_gives_the_same_bytes_as_this_machine(shelf: Shelf) -> None:
+    here = shelf.compose(*SUM, f"{shelf.cpp}*0.7", f"{shelf.prose}*0.3")
+    words = ("compose", "-o", f"{shelf.blend}@remote", "--remote", *SUM)
+    there = shelf.client.facts(*words, f"{shelf.cpp}*0.7", f"{shelf.prose}*0.3", limit=LIMIT)
+    assert there["job"]["state"] == "done"
+    assert there["job"]["result"]["manifest"] == here["manifest"]
+    assert shelf.client.facts("reproduce", f"{shelf.blend}@remote", limit=LIMIT)["same"]
+
+
+def test_job_of_a_composition_that_cannot_be_done_fails_with_its_reason(shelf: Shelf) -> None:
+    shelf.client.run("repo", "create", shelf.blend)
+    words = ("--remote", "-o", shelf.blend, "--method", "sum", "--rank", "999")
+    error = shelf.refusal(*words, shelf.cpp, shelf.prose)
+    assert error["kind"] == "rank-invalid"

@@ -1,6 +1,6 @@
 """Jobs over HTTP: what is asked for, shown and reported, and what is refused on the way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -296,15 +296,16 @@ def test_client_reads_all_pages_of_jobs(jobs: Jobs, people: People) -> None:
 def test_client_follows_a_job_to_its_end(jobs: Jobs, people: People, will: httpx.Client) -> None:
     with begun(people, will) as (path, process):
         failure = {"kind": "delta-missing", "message": "There is none."}
-        # What the process does while the client waits.
-        waits: Iterator[Callable[[], object]] = iter(
-            [
-                lambda: succeed(report(process, path, done=2)),
-                lambda: succeed(process.post(f"{path}/fail", json=failure)),
-            ]
-        )
-        job = path.rpartition("/")[2]
-        seen = list(jobs.follow(job, sleep=lambda _seconds: next(waits)()))
+        acts = [
+            lambda: report(process, path, done=2),
+            lambda: process.post(f"{path}/fail", json=failure),
+        ]
+
+        def wait(_seconds: float) -> None:
+            """Let the process do the next thing."""
+            succeed(acts.pop(0)())
+
+        seen = list(jobs.follow(path.rpartition("/")[2], sleep=wait))
         assert [item.job.state for item in seen] == ["running", "running", "failed"]
         with pytest.raises(InvalidInput, match="There is none") as caught:
             verify_done(seen[-1])

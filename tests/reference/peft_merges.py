@@ -24,13 +24,15 @@ def weights_of(model: Any) -> dict[str, Any]:
     }
 
 
-def adapt(base: Any, config: Any, folder: Path) -> tuple[AdapterTensors, Weights, Weights]:
+def adapt(
+    base: Any, config: Any, folder: Path, *, dtype: Any = None
+) -> tuple[AdapterTensors, Weights, Weights]:
     """Return an adapter of random numbers as PEFT saves it, and the weights before and after."""
     import torch
     from peft import get_peft_model
 
     before = weights_of(base)
-    model = get_peft_model(base, config).eval()
+    model = get_peft_model(base, config).eval().to(dtype)
     torch.manual_seed(11)
     with torch.no_grad():
         for parameter in model.parameters():

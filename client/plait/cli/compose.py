@@ -19,6 +19,7 @@ from plait.model.recipe_methods import METHODS
 
 USAGE = """plait compose RECIPE -o NS/NAME[@BRANCH] [-m MESSAGE]
 plait compose --method METHOD [PARAMETERS] NS/A[@REV][*WEIGHT]... -o NS/NAME[@BRANCH]
+plait compose ... --remote [--detach]
 plait compose ... --dry-run
 plait compose --methods"""
 EXAMPLES = """\
@@ -27,6 +28,7 @@ EXAMPLES = """\
   plait compose -o team/blend --method ties --density 0.3 team/sql team/prose team/tests
   plait compose --dry-run --method sum --rank 16 team/sql team/prose
   plait compose --to out/blend --method concat team/sql team/prose*-1
+  plait compose blend.yaml -o team/blend --remote
   plait compose -o team/stack --method stack team/sql@v2 team/style@v1*0.5
 
 The outcome is a LoRA, whatever the inputs are, with all inputs as its parents and the recipe in its
@@ -49,6 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compute nothing: say what is known about the inputs, and how they interfere",
     )
     parser.add_argument("--methods", action="store_true", help="list the methods")
+    parser.add_argument(
+        "--remote", action="store_true", help="let the registry carry it out, as a job"
+    )
+    parser.add_argument(
+        "--detach", action="store_true", help="of --remote: do not wait (see plait job)"
+    )
     add_outcome(parser)
     add_arithmetic(parser)
     add_parameters(parser, methods=tuple(METHODS))
@@ -60,6 +68,13 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
         _list_methods(arguments, context)
         return
     recipe = _read_recipe(arguments, context)
+    if arguments.detach and not arguments.remote:
+        raise InvalidInput("usage", "--detach goes with --remote.")
+    if arguments.remote:
+        from plait.cli.remote_composition import run_remote
+
+        run_remote(recipe, arguments, context)
+        return
     if arguments.dry_run:
         from plait.cli.interference_table import preview
 

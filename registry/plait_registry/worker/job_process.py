@@ -57,9 +57,9 @@ class JobProcess:
 
     def close(self) -> None:
         """Take leave of a process that has ended: nothing of it stays."""
+        self._reader.join(PATIENCE_S)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                self._reader.join(PATIENCE_S)
                 pipe.close()
         self._folder.remove()
 

@@ -1,11 +1,10 @@
-"""The families beside LoRA against PEFT's own merge: real adapters, and small models for the rest."""
+"""Families beside LoRA against PEFT's own merge: real adapters, and small models for the rest."""
 
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from plait.adapter_folder import open_adapter
@@ -18,7 +17,6 @@ from plait.algebra.delta import (
     NoDelta,
 )
 from plait.algebra.families import read_changes
-from plait.algebra.families.resolve import resolve
 from plait.model.adapter_families import Effect
 from reference.peft_merges import adapt, largest_error, weights_of
 
@@ -63,7 +61,6 @@ def test_trained_adapters_change_their_base_as_peft_merges_them(name: str, zoo_d
     base = AutoModelForCausalLM.from_pretrained(zoo_data / "base", dtype=torch.float64)
     before = weights_of(base)
     after = weights_of(PeftModel.from_pretrained(base, folder).merge_and_unload())
-    print(name, largest_error(adapter, before, after))
     assert largest_error(adapter, before, after) < SINGLE
     forms = {type(change.delta) for change in read_changes(adapter).values()}
     assert forms == {TRAINED[name] or type(None)}
@@ -89,6 +86,7 @@ def small_model(dtype: Any = None) -> Any:
     modules = {
         "wide": nn.Linear(24, 16),
         "tall": nn.Linear(12, 36, bias=False),
+        "even": nn.Linear(32, 5),
         "conv1d": nn.Conv1d(4, 6, 3),
         "conv2d": nn.Conv2d(4, 6, 3),
         "conv3d": nn.Conv3d(4, 6, (1, 2, 3)),
@@ -162,8 +160,15 @@ CASES: list[tuple[str, dict[str, Any], float]] = [
             {"target_modules": [*LINEAR, "conv2d", "embed"], "use_cayley_neumann": False},
             {"target_modules": [*LINEAR, "embed"], "block_share": True},
             {"target_modules": LINEAR, "oft_block_size": 0, "r": 3},
-            *({"target_modules": LINEAR, "num_cayley_neumann_terms": k} for k in range(2, 9)),
         )
+    ),
+    *(
+        (
+            "OFTConfig",
+            {"oft_block_size": 4, "target_modules": LINEAR, "num_cayley_neumann_terms": terms},
+            EXACT,
+        )
+        for terms in range(2, 9)
     ),
     # PEFT divides eps by a root in float32.
     (
@@ -179,7 +184,11 @@ CASES: list[tuple[str, dict[str, Any], float]] = [
     ("HiraConfig", {"r": 3, "target_modules": ["pointwise", "conv1d"]}, EXACT),
     ("HiraConfig", {"r": 3, "target_modules": ["gpt"], "fan_in_fan_out": True}, EXACT),
     ("FourierFTConfig", {"n_frequency": 50, "target_modules": LINEAR}, SINGLE),
-    ("FourierFTConfig", {"n_frequency": 384, "random_loc_seed": 3, "target_modules": ["wide"]}, SINGLE),
+    (
+        "FourierFTConfig",
+        {"n_frequency": 384, "random_loc_seed": 3, "target_modules": ["wide"]},
+        SINGLE,
+    ),
     (
         "FourierFTConfig",
         {"n_frequency": 9, "scaling": 3, "target_modules": ["gpt"], "fan_in_fan_out": True},
@@ -224,5 +233,55 @@ def test_every_variant_changes_its_base_as_peft_merges_it(
 
     adapter, before, after = adapt(small_model(), getattr(peft, name)(**options), tmp_path)
     assert sorted(read_changes(adapter)) == sorted(options["target_modules"])
-    print(largest_error(adapter, before, after))
     assert largest_error(adapter, before, after) < tolerance
+
+
+class BlockDiagonals:
+    """What PEFT's CUDA extension for BOFT computes, without which it makes one factor only."""
+
+    @staticmethod
+    def apply(blocks: Any) -> Any:
+        import torch
+
+        return torch.stack([torch.block_diag(*factor) for factor in blocks])
+
+
+@pytest.mark.parametrize("factors", [2, 3])
+def test_a_butterfly_of_several_factors_is_that_of_peft(
+    factors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import BOFTConfig
+    from peft.tuners.boft import layer
+
+    monkeypatch.setattr(layer, "get_fbd_cuda", object)
+    monkeypatch.setattr(layer, "FastBlockDiag", BlockDiagonals)
+    config = BOFTConfig(boft_block_size=4, boft_n_butterfly_factor=factors, target_modules=["even"])
+    adapter, before, after = adapt(small_model(), config, tmp_path)
+    assert adapter.kinds["base_model.model.even.boft_R"].shape[0] == factors
+    assert largest_error(adapter, before, after) < EXACT
+
+
+@pytest.mark.parametrize("name", ["VeraConfig", "RandLoraConfig"])
+def test_projections_that_peft_did_not_save_are_not_made_up(name: str, tmp_path: Path) -> None:
+    import peft
+
+    config = getattr(peft, name)(r=5, target_modules=LINEAR, save_projection=False)
+    adapter, _, _ = adapt(small_model(), config, tmp_path)
+    changes = read_changes(adapter)
+    assert len(changes) == 2
+    for change in changes.values():
+        assert isinstance(change.delta, NoDelta)
+        assert "save_projection" in change.delta.reason
+
+
+def test_adapters_in_half_precision_are_read_exactly(tmp_path: Path) -> None:
+    import torch
+    from peft import LoHaConfig
+
+    base = small_model().bfloat16()
+    adapter, before, after = adapt(
+        base, LoHaConfig(target_modules=LINEAR), tmp_path, dtype=torch.bfloat16
+    )
+    assert {kind.dtype for kind in adapter.kinds.values()} == {"BF16"}
+    # PEFT rounds products, their product and the sum to 8 bits each.
+    assert largest_error(adapter, before, after) < 0.02

@@ -10,7 +10,13 @@ SEEDS = [0, 1, 777, 2**31, 2**32 - 1, 2**32 + 5, 2**63 - 1, -1, -777]
 def test_places_known_from_torch_are_drawn() -> None:
     # torch.randperm(10, generator=torch.Generator().manual_seed(777)), and the first of 65,536
     assert draw_permutation(10, seed=777, count=10).tolist() == [5, 9, 0, 3, 1, 7, 4, 8, 6, 2]
-    assert draw_permutation(65_536, seed=777, count=5).tolist() == [63591, 24750, 55563, 26066, 56799]
+    assert draw_permutation(65_536, seed=777, count=5).tolist() == [
+        63591,
+        24750,
+        55563,
+        26066,
+        56799,
+    ]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 623, 624, 625, 1_000, 65_536, 180_224])

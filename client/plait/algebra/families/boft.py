@@ -58,7 +58,7 @@ def _rotate(weight: Matrix, *, stored: Matrix, scale: Matrix, tensors: ModuleTen
             f"its rotations are of ({scale.size}, {blocks * size}) and the weight is {weight.shape}"
         )
     for index, factor in enumerate(stored):
-        order = _find_order(blocks * size, run=size * 2**index, half=size // 2)
+        order = _find_order(blocks * size, size=size, index=index)
         # W (P C P^T)^T = ((W P) C^T) P^T
         mixed = np.empty_like(rotated)
         mixed[:, order] = rotated
@@ -68,11 +68,12 @@ def _rotate(weight: Matrix, *, stored: Matrix, scale: Matrix, tensors: ModuleTen
     return scaled.reshape(weight.shape)
 
 
-def _find_order(width: int, *, run: int, half: int) -> NDArray[np.int64]:
+def _find_order(width: int, *, size: int, index: int) -> NDArray[np.int64]:
     """Return P as the columns in which its ones stand: in each run, even halves, then odd ones."""
-    if run <= 2 * half or half == 0:
+    if index == 0:
         return np.arange(width)
-    halves = np.arange(run).reshape(-1, half)
+    run = size * 2**index
+    halves = np.arange(run).reshape(-1, size // 2)
     inside = np.concatenate([halves[::2], halves[1::2]]).reshape(-1)
     order: NDArray[np.int64] = (np.arange(0, width, run)[:, None] + inside).reshape(-1)
     return order

@@ -8,8 +8,9 @@ exact form is PEFT's.
                                            (1, ...) with `block_share`: one block for all
     oft_embedding_R.weight   of an embedding E (vocab, dim): E' = E R
 
-- `use_cayley_neumann`: R is a part of the series, with `num_cayley_neumann_terms`. PEFT changed the
-  series in 0.18: an adapter that was trained before is refused, since its rotation is another one.
+- `use_cayley_neumann`: R is a part of the series of (I + Q)(I - Q)^-1, the inverse rotation, with
+  `num_cayley_neumann_terms`. PEFT changed it in 0.18: an adapter that was trained before has no
+  delta here, since its rotation was another one.
 - `coft`: a Q of a norm over eps / sqrt(blocks) is first shortened to that.
 """
 

@@ -1,7 +1,8 @@
 """Rotations of a weight's inputs, block by block, in a fixed order of operations.
 
 Cayley's map R = (I - Q)(I + Q)^-1 of a skew-symmetric Q, or a part of its series, as OFT and BOFT
-use it. I + Q needs no pivoting: its symmetric part is I, so that every pivot is at least 1.
+use it. I + Q can always be inverted, and its rows are exchanged for the largest pivot, of equal
+ones the first.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from plait.algebra.kernels.products import multiply
 
 def map_by_cayley(skew: Matrix) -> Matrix:
     """Return (I - Q)(I + Q)^-1 for each block Q of `skew` (n, b, b)."""
-    size = skew.shape[-1]
-    identity = np.eye(size)
+    count, size, _ = skew.shape
+    identity, every = np.eye(size), np.arange(count)
     # The two factors commute: R = (I + Q)^-1 (I - Q), by elimination downwards and upwards.
     left, right = identity + skew, identity - skew
     for j in range(size):
+        pivots = j + np.argmax(np.abs(left[:, j:, j]), axis=1)  # (n,)
+        for matrix in (left, right):
+            first = matrix[:, j].copy()
+            matrix[:, j] = matrix[every, pivots]
+            matrix[every, pivots] = first
         factors = left[:, j + 1 :, j] / left[:, j, j, None]  # (n, b - 1 - j)
         left[:, j + 1 :] -= factors[:, :, None] * left[:, j, None]
         right[:, j + 1 :] -= factors[:, :, None] * right[:, j, None]
@@ -31,7 +37,8 @@ def map_by_cayley(skew: Matrix) -> Matrix:
 def sum_neumann_terms(skew: Matrix, terms: int) -> Matrix:
     """Return I + 2Q + 2Q^2 + ... + 2Q^(terms - 2) + Q^(terms - 1) for each block of `skew`.
 
-    As PEFT sums it, which ends with Q^3 for 3 terms and for 4, and with 2Q for 2.
+    It is a part of the series of (I + Q)(I - Q)^-1, the inverse of the rotation above, as PEFT sums
+    it: with Q^3 at the end for 3 terms and for 4, and with 2Q for 2.
     """
     total = np.broadcast_to(np.eye(skew.shape[-1]), skew.shape).copy()
     if terms > 1:
