@@ -76,9 +76,10 @@ def test_history_of_the_inputs_comes_along_and_can_be_pulled(
     shelf: Shelf, micro_data: Path
 ) -> None:
     shelf.compose(*SUM, shelf.cpp, shelf.prose)
-    subjects = [item["subject"] for item in shelf.client.facts("log", shelf.blend)["commits"]]
-    assert {"cpp/v2", "cpp/v3", "prose"} <= set(subjects)
-    pulled = Path(shelf.client.run("pull", f"{shelf.blend}@main~1").strip())
+    commits = shelf.client.facts("log", shelf.blend)["commits"]
+    subjects = {item["commit"]["message"] for item in commits}
+    assert {"cpp/v2", "cpp/v3", "prose"} <= subjects
+    pulled = Path(shelf.client.run("pull", f"{shelf.blend}@main~2").strip())
     assert digest_tree(pulled) == digest_tree(micro_data / "adapters/cpp/v2")
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.cli.terminal import Terminal, printable
-from plait.model.commit import Commit, OriginKind
+from plait.cli.terminal import Terminal, plural, printable
+from plait.errors import InvalidInput
+from plait.model.commit import Commit, Origin, OriginKind
 from plait.model.ids import CommitId, abbreviate
+from plait.model.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,7 @@ def format_commit(terminal: Terminal, shown: ShownCommit) -> Iterator[str]:
     yield f"Date:    {commit.time}"
     yield f"Base:    {printable(_describe_base(commit))}"
     if commit.origin.kind is not OriginKind.TRAINING or commit.origin.facts:
-        facts = "".join(f" {key}={value}" for key, value in commit.origin.facts.items())
-        yield f"Origin:  {printable(f'{commit.origin.kind}{facts}')}"
+        yield f"Origin:  {printable(_describe_origin(commit.origin))}"
     for note in shown.notes:
         yield f"Note:    {printable(format_note(note))}"
     yield ""
@@ -60,8 +61,30 @@ def format_commit(terminal: Terminal, shown: ShownCommit) -> Iterator[str]:
 
 def format_note(note: Mapping[str, Any]) -> str:
     """Return a note as one line, as `metrics: loss=1.62`."""
-    facts = ", ".join(f"{key}={value}" for key, value in dict(note.get("body") or {}).items())
-    return f"{note.get('kind')}: {facts}"
+    return f"{note.get('kind')}: {_list_facts(dict(note.get('body') or {}), ', ')}"
+
+
+def _describe_origin(origin: Origin) -> str:
+    facts = dict(origin.facts)
+    words = [origin.kind.value]
+    try:
+        words.append(f"by {Recipe.from_json(facts['recipe']).summary()}")
+        del facts["recipe"]
+    except (KeyError, InvalidInput):
+        # Whoever makes a commit writes what they like into its origin.
+        words.append(_list_facts(facts, " "))
+    return " ".join(word for word in words if word)
+
+
+def _list_facts(facts: Mapping[str, Any], separator: str) -> str:
+    """Return facts as `name=value`; of what holds others, how many: `--json` shows all of it."""
+    return separator.join(f"{name}={_shorten(value)}" for name, value in facts.items())
+
+
+def _shorten(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return f"({plural(len(value), 'item')})"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _title(terminal: Terminal, identity: str, names: Sequence[str]) -> str:

@@ -37,6 +37,8 @@ from plait.model.recipe_parameters import (
 FORMAT = "plait.recipe/1"
 MOST_INPUTS = MOST_PARENTS - 1
 """All of them are parents of the commit, beside the version that it continues."""
+MOST_SHOWN = 8
+"""Inputs that one line names."""
 LARGEST_RECIPE = 500_000
 """Bytes of canonical JSON: it goes into a commit, which may have twice as many."""
 
@@ -166,6 +168,16 @@ class Recipe:
         )
         _verify(pinned)
         return pinned
+
+    def summary(self) -> str:
+        """Return one line for people, as `sum rank=16 of 0.7 team/sql@main + 0.3 team/chat`."""
+        words = [self.method, *(f"{name}={value}" for name, value in self.parameters.items())]
+        terms = [
+            item.label if item.weight == 1.0 else f"{item.weight:g} {item.label}"
+            for item in self.inputs[:MOST_SHOWN]
+        ]
+        more = len(self.inputs) - MOST_SHOWN
+        return f"{' '.join(words)} of {' + '.join(terms)}{f' and {more} more' if more > 0 else ''}"
 
     def value(self, name: str) -> Value | None:
         """Return a parameter: as given, else its default; None where it has none."""

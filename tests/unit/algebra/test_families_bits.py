@@ -128,7 +128,11 @@ def test_asking_again_gives_the_same_bits() -> None:
         {"NUMBA_DISABLE_JIT": "1"},
         pytest.param({"NUMBA_CPU_NAME": "generic"}, marks=pytest.mark.slow),
         pytest.param({"NUMBA_OPT": "0"}, marks=pytest.mark.slow),
-        {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
+        # numpy without AVX2 and what came later
+        pytest.param(
+            {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_plain_python_and_other_compilations_give_the_same_bits(
