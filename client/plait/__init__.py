@@ -31,13 +31,15 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from plait.registry import Registry
+    from plait.model.recipe import Recipe
+    from plait.registry import ComposeOptions, Registry
     from plait.repository import PushOptions, Repository
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyExists",
+    "ComposeOptions",
     "Conflict",
     "Integrity",
     "Internal",
@@ -46,6 +48,7 @@ __all__ = [
     "PermissionDenied",
     "PlaitError",
     "PushOptions",
+    "Recipe",
     "Registry",
     "Repository",
     "TooLarge",
@@ -55,9 +58,13 @@ __all__ = [
     "connect",
 ]
 
-_MODULE_OF = {"Registry": "plait.registry"} | dict.fromkeys(
-    ("PushOptions", "Repository"), "plait.repository"
-)
+_MODULE_OF = {
+    "ComposeOptions": "plait.registry",
+    "PushOptions": "plait.repository",
+    "Recipe": "plait.model.recipe",
+    "Registry": "plait.registry",
+    "Repository": "plait.repository",
+}
 
 
 def connect(

@@ -36,6 +36,7 @@ from plait.model.commit import Commit, Origin, OriginKind, Person, clean_message
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.recipe import Allowance, Recipe
 from plait.model.refs import DEFAULT_BRANCH, RefKind, RefName, RefUpdate
+from plait.module_figures import fit_modules
 from plait.progress import NO_PROGRESS, Progress
 from plait.push import PushRequest, push_commits
 from plait.push_folder import explain_conflict, find_head
@@ -48,8 +49,6 @@ ARITHMETIC = "plait-fp64/1"
 """The definition of every sum and its order; a later one gives other bytes, and another name."""
 NOTE = "composition"
 """The kind of note that figures hang on a commit as."""
-MOST_NOTED = 2_000
-"""Modules whose figures are noted one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +177,7 @@ def summarise(reports: Sequence[ModuleReport]) -> dict[str, Any]:
     return {
         "kept": 1.0 if whole == 0.0 else (norm / whole) ** 2,
         "rounding": 0.0 if norm == 0.0 else moved / norm,
-        "modules": [report.to_json() for report in reports[:MOST_NOTED]],
+        **fit_modules([report.to_json() for report in reports]),
     }
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plait.adapter_folder import open_adapter, open_base
-from plait.errors import Unavailable
+from plait.errors import InvalidInput, Unavailable
 from plait.model.adapter import FILE_NAME
 from plait.model.manifest import Manifest
 from plait.model.recipe import Dtype, Recipe
 from plait.model.recipe_methods import MethodKind
 from plait.model.stack import FILE_NAME as STACK_FILE
-from plait.model.stack import Stack, StackedAdapter
+from plait.model.stack import Stack, StackedAdapter, is_stack
 from plait.parallel import map_in_order
 from plait.partial_file import disk_errors
 from plait.progress import NO_PROGRESS, Progress
@@ -73,6 +73,7 @@ def compose_folder(
         Unavailable: `extra-missing`, numba is not installed; `disk-full`; or this machine's
             arithmetic is not what the definition needs.
     """
+    verify_adapters(inputs)
     kind = recipe.definition.kind
     if kind is MethodKind.STACK:
         _write_stack(recipe, inputs, place.into)
@@ -120,6 +121,22 @@ def open_composition(
     return plan_composition(recipe, adapters, None if base is None else open_base(base))
 
 
+def verify_adapters(inputs: Sequence[ComposedInput]) -> None:
+    """Check that no input is a stack, which has no deltas and which no server applies.
+
+    Raises:
+        InvalidInput: `invalid-stack`.
+    """
+    for item in inputs:
+        if is_stack(item.manifest):
+            raise InvalidInput(
+                "invalid-stack",
+                f"{item.label} is a stack and no adapter: name the adapters that it stacks in its "
+                f"place (plait show {item.label} lists them).",
+                input=item.label,
+            )
+
+
 def verify_installed() -> None:
     """Check that what computes is installed.
 
@@ -142,7 +159,7 @@ def _compute(composition: Composition, place: Workplace, progress: Progress) -> 
     from plait.algebra.outcome_config import configure
 
     # (3) compute.
-    arithmetic = _Arithmetic()
+    arithmetic = Arithmetic()
 
     def work(outline: ModuleOutline) -> ComposedModule:
         arithmetic.verify()
@@ -165,7 +182,7 @@ def _compute(composition: Composition, place: Workplace, progress: Progress) -> 
     return [module.report for module in done if module.report is not None]
 
 
-class _Arithmetic:
+class Arithmetic:
     """Checks once in each thread that its arithmetic is what the definition needs."""
 
     def __init__(self) -> None:

@@ -159,6 +159,8 @@ def verify_adapter_folder(description: Description) -> None:
 def find_base(config: AdapterConfig | None, given: Base | None) -> Base:
     """Return the base model of an adapter: the one that was given, else what its config names.
 
+    A stack has no config.
+
     Raises:
         InvalidInput: `base-unknown`.
     """
@@ -166,10 +168,13 @@ def find_base(config: AdapterConfig | None, given: Base | None) -> Base:
         return given
     name = config.base_name if config else None
     if config is None or name is None:
+        silent = (
+            f"{STACK_NAME} does not name the base model that its adapters belong to"
+            if config is None
+            else f"{FILE_NAME} does not name the base model that the adapter belongs to"
+        )
         raise InvalidInput(
-            "base-unknown",
-            f"{FILE_NAME} does not name the base model that the adapter belongs to: give it with "
-            "--base NAME[@REVISION], or base= in Python.",
+            "base-unknown", f"{silent}: give it with --base NAME[@REVISION], or base= in Python."
         )
     revision = config.base_revision
     return Base(name, revision, given.fingerprint if given else None)

@@ -16,6 +16,7 @@ from plait.compose_folder import (
     ComposedInput,
     is_identity,
     open_composition,
+    verify_adapters,
     verify_installed,
 )
 from plait.compose_inputs import PinnedRecipe, pin_recipe, pull_inputs, use_base
@@ -79,6 +80,7 @@ def preview_composition(
     recipe = pinned.recipe
     labels = tuple(item.label for item in inputs)
     remarks = _remark_on_bases(pinned)
+    verify_adapters(inputs)
     kind = recipe.definition.kind
     if kind is MethodKind.STACK:
         return Preview(recipe, labels, None, None, tuple(remarks))

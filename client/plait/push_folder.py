@@ -2,7 +2,8 @@
 
 (1) describe the folder and check that it holds an adapter;
 (2) see where the branch is; an absent repository is made where the caller allows that;
-(3) if the branch's version has the same files, there is nothing to do;
+(3) if the branch's version has the same files, and came about in the same way where that is not
+    training, there is nothing to do;
 (4) else commit on top of it and push, expecting the branch where (2) saw it.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 from plait import wire
 from plait.describe import Description, describe_folder, find_base, verify_adapter_folder
 from plait.errors import AlreadyExists, Conflict, NotFound
-from plait.lookup import load_refs, resolve
+from plait.lookup import load_commit, load_refs, resolve
 from plait.model.address import RepositoryName
 from plait.model.commit import Base, Commit, Origin, OriginKind, Person, clean_message
 from plait.model.ids import CommitId, ManifestId, ObjectId
@@ -45,6 +46,8 @@ class FolderPush:
     origin: Origin = field(default_factory=lambda: Origin(OriginKind.TRAINING))
     metrics: Mapping[str, Any] | None = None
     """Hung on the new commit as a note; there is none where nothing is new."""
+    notes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Other notes on the new commit, by their kinds."""
     create: bool = False
     """Make the repository where it is absent."""
     allow_non_finite: bool = False
@@ -92,10 +95,8 @@ def push_folder(
     head = find_head(transport, repository, wish.branch, create=wish.create)
 
     # (3) compare.
-    if head is not None:
-        _, current = resolve(transport, repository, head)
-        if current == manifest_id:
-            return Pushed(head, manifest_id, wish.branch, None, description.skipped)
+    if head is not None and _is_there(transport, repository, head, wish.origin, manifest_id):
+        return Pushed(head, manifest_id, wish.branch, None, description.skipped)
 
     # (4) commit and push.
     commit = Commit(
@@ -161,6 +162,23 @@ def find_head(
     return None
 
 
+def _is_there(
+    transport: Transport,
+    repository: RepositoryName,
+    head: CommitId,
+    origin: Origin,
+    manifest: ManifestId,
+) -> bool:
+    """Tell whether a branch's version has these files already, and came about in this way.
+
+    Who trains pushes files: the same ones again are nothing new, whatever origin they have there.
+    """
+    _, current = resolve(transport, repository, head)
+    if current != manifest or origin.kind is OriginKind.TRAINING:
+        return current == manifest
+    return load_commit(transport, repository, head).commit.origin == origin
+
+
 def _make_request(
     wish: FolderPush, commit: Commit, head: CommitId | None, description: Description
 ) -> PushRequest:
@@ -170,7 +188,9 @@ def _make_request(
         return sources[digest]
 
     commit_id = commit.id
-    notes = [] if wish.metrics is None else [wire.PushNote(commit_id, METRICS, dict(wish.metrics))]
+    notes = [wire.PushNote(commit_id, kind, dict(body)) for kind, body in wish.notes.items()]
+    if wish.metrics is not None:
+        notes.append(wire.PushNote(commit_id, METRICS, dict(wish.metrics)))
     return PushRequest(
         update=RefUpdate(RefKind.BRANCH, wish.branch, head, commit_id),
         commits=[commit],

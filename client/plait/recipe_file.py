@@ -39,8 +39,8 @@ _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+
 _LONGEST_NUMBER = 400
 
 
-def read_recipe(path: str, stdin: BinaryIO) -> Recipe:
-    """Return the recipe in the file at `path`, or in `stdin` where that is `-`.
+def read_recipe(path: str, stdin: BinaryIO | None = None) -> Recipe:
+    """Return the recipe in the file at `path`, or in `stdin` where that is given and `path` is `-`.
 
     Raises:
         NotFound: `file-not-found`.
@@ -49,7 +49,7 @@ def read_recipe(path: str, stdin: BinaryIO) -> Recipe:
         TooLarge: `file-too-large`.
         Unavailable: `extra-missing`, it is YAML and PyYAML is not installed.
     """
-    if path == STANDARD_INPUT:
+    if path == STANDARD_INPUT and stdin is not None:
         name, data = "standard input", stdin.read(LARGEST_FILE + 1)
         is_json = data.lstrip().startswith(b"{")
     else:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from plait import wire
 from plait.accounts import AuditFilter, Namespaces, Tokens, Users, identify, read_audit
@@ -13,15 +17,42 @@ from plait.configuration import Configuration
 from plait.events import EventFilter, follow_events, read_events
 from plait.http_transport import HttpOptions, HttpTransport
 from plait.jobs import Jobs
-from plait.model.address import RepositoryName
+from plait.model.address import Address, RepositoryName
 from plait.model.commit import Person
+from plait.model.refs import DEFAULT_BRANCH, parse_ref_name
 from plait.paging import read_pages
+from plait.progress import NO_PROGRESS, Progress
 from plait.push_folder import create_repository
 from plait.repository import Repository
 from plait.transport import Transport
 from plait.webhooks import Webhooks
 from plait.wire_accounts import AuditRow, Identity
 from plait.wire_events import Event
+
+if TYPE_CHECKING:
+    from plait.compose import Composed
+    from plait.model.recipe import Recipe
+    from plait.preview import Preview
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeOptions:
+    """What a composition seldom needs."""
+
+    author: Person | None = None
+    """None: who the client's settings name."""
+    base_folder: str | os.PathLike[str] | None = None
+    """The base model's, for methods and families that need its weights."""
+    create: bool = False
+    """Make the repository where it is absent."""
+    threads: int = 1
+    """The outcome has the same bytes, whatever their number."""
+    progress: Progress = NO_PROGRESS
+
+    @property
+    def base_path(self) -> Path | None:
+        """The base model's folder."""
+        return None if self.base_folder is None else Path(self.base_folder)
 
 
 class Registry:
@@ -104,6 +135,57 @@ class Registry:
         """Where the registry sends events."""
         return Webhooks(self._transport)
 
+    def compose(
+        self,
+        recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str],
+        output: str,
+        *,
+        message: str | None = None,
+        options: ComposeOptions | None = None,
+    ) -> Composed:
+        """Carry a recipe, or the YAML or JSON file at a path, out to `namespace/name[@branch]`.
+
+        The outcome is the branch's next version, with all inputs as parents and the recipe in its
+        origin. Nothing is pushed where the branch has this outcome already (`result` is None then).
+
+        Raises:
+            InvalidInput: the recipe cannot be carried out; nothing was published.
+            NotFound: an input, or the repository without `create`.
+            Conflict: somebody else moved the branch meanwhile; nothing was published.
+            Unavailable: `extra-missing`, plait[algebra] is not installed.
+        """
+        from plait.compose import ComposeWish, compose
+
+        options = options or ComposeOptions()
+        address = Address.parse(output)
+        wish = ComposeWish(
+            recipe=_open_recipe(recipe),
+            repository=address.repository,
+            branch=parse_ref_name(address.revision or DEFAULT_BRANCH),
+            author=options.author or self._author,
+            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            message=message,
+            base_folder=options.base_path,
+            create=options.create,
+            threads=options.threads,
+        )
+        return compose(self._transport, self._cache, wish, options.progress)
+
+    def preview(
+        self,
+        recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str],
+        *,
+        options: ComposeOptions | None = None,
+    ) -> Preview:
+        """Say how a recipe's inputs interfere and what it would keep; raises as `compose`."""
+        from plait.preview import PreviewWish, preview_composition
+
+        options = options or ComposeOptions()
+        wish = PreviewWish(
+            recipe=_open_recipe(recipe), base_folder=options.base_path, threads=options.threads
+        )
+        return preview_composition(self._transport, self._cache, wish, options.progress)
+
     @property
     def jobs(self) -> Jobs:
         """What the registry does by itself, such as compositions."""
@@ -169,3 +251,15 @@ def open_transport(configuration: Configuration, *, url: str | None = None) -> H
         configuration.token_for(address),
         HttpOptions(proxies=configuration.proxies),
     )
+
+
+def _open_recipe(given: Recipe | Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
+    from plait.model.recipe import Recipe
+
+    if isinstance(given, Recipe):
+        return given
+    if isinstance(given, Mapping):
+        return Recipe.from_json(dict(given))
+    from plait.recipe_file import read_recipe
+
+    return read_recipe(os.fspath(given))

@@ -38,8 +38,10 @@ from plait.transport import Transport, repository_path
 if TYPE_CHECKING:
     from plait.bundle.apply import AppliedBundle
     from plait.bundle.create import CreatedBundle
+    from plait.pull_stack import PulledStack
+    from plait.reproduce import Reproduced
 
-# What makes and applies bundles is imported where it is used: few need it, and many wait for this.
+# What few need is imported where it is used, since many wait for this: bundles and compositions.
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,47 @@ class Repository:
             verify=verify,
         )
         return pull(self._transport, self.name, self._cache, request, progress)
+
+    def pull_stack(
+        self, revision: str | None = None, *, progress: Progress = NO_PROGRESS
+    ) -> PulledStack:
+        """Pull every adapter of a stack into the cache, in the order in which they are applied.
+
+        Raises:
+            InvalidInput: `invalid-stack`, the version is no stack.
+            NotFound: the version is not there, or an adapter of it is not.
+            Integrity: bytes are not what the version says.
+        """
+        from plait.pull_stack import pull_stack
+
+        return pull_stack(self._transport, self.name, self._cache, revision or HEAD, progress)
+
+    def reproduce(
+        self,
+        revision: str | None = None,
+        *,
+        base_folder: str | os.PathLike[str] | None = None,
+        threads: int = 1,
+        progress: Progress = NO_PROGRESS,
+    ) -> Reproduced:
+        """Carry the recipe of a composed version out again; `is_same` tells whether it is as made.
+
+        `base_folder` holds the base model, where the recipe used its weights.
+
+        Raises:
+            InvalidInput: `recipe-missing`, the version was not composed; `delta-missing`, without
+                the base that the recipe used.
+            NotFound: the version is not there.
+        """
+        from plait.reproduce import ReproduceWish, reproduce
+
+        wish = ReproduceWish(
+            repository=self.name,
+            revision=revision or HEAD,
+            base_folder=None if base_folder is None else Path(base_folder),
+            threads=threads,
+        )
+        return reproduce(self._transport, self._cache, wish, progress)
 
     def bundle(
         self,

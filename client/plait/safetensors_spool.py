@@ -55,9 +55,9 @@ class SafetensorsSpool:
         size = len(tensor.data)
         self._tensors.append(TensorRange(tensor.name, tensor.dtype, tensor.shape, 0, size))
 
-    def finish(self) -> None:
+    def finish(self, metadata: Mapping[str, str] = METADATA) -> None:
         """Write the file; raises as `append`."""
-        header, _ = build_header(self._tensors, METADATA)
+        header, _ = build_header(self._tensors, metadata)
         with disk_errors(self._path):
             self._file.flush()
             with self._path.open("wb") as target, self._spooled.open("rb") as source:

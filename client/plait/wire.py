@@ -71,7 +71,7 @@ class Repository:
     default_branch: str = about("The branch that `HEAD` means.")
     head: str | None = about("The default branch's commit; null while it has none.")
     created_at: str = about("UTC, as 2026-11-24T06:07:00Z.")
-    adapter_type: str | None = about("PEFT's type of the adapter at the head.")
+    adapter_type: str | None = about("PEFT's type of the adapter at the head, or STACK.")
     base: str | None = about("The base model's name at the head.")
     private: bool = about("Only who has a role in the namespace may see it.", default=False)
 
@@ -150,7 +150,7 @@ class CommitRecord:
     id: str = about("The commit id.")
     commit: dict[str, Any] = about("The commit's document (format plait.commit/1).")
     generation: int = about("1 for a root, else one more than the highest of the parents.")
-    adapter_type: str | None = about("PEFT's type of the adapter, where there is one.")
+    adapter_type: str | None = about("PEFT's type of the adapter, or STACK; null for none.")
     size: int = about("Bytes of all files of the version.")
     notes: list[Note] = about("Oldest first.", default_factory=list)
 

@@ -24,10 +24,11 @@ _HEAP = 0x3000_0000
 """Its first word is the address of free memory: see runtime.ll."""
 _ARRAYS = 0x4000_0000
 _END = 0x0FFF_0000
-"""Where the kernel returns to: nothing is there, and the emulator stops."""
+"""Where the kernel returns to, and the emulator stops."""
 _MIB = 1 << 20
 _LONGEST = 120_000_000
 """Microseconds for one call."""
+EMULATED = {target.name: target for target in (ARM64, RISCV64)}
 
 
 class Machine:
@@ -36,10 +37,11 @@ class Machine:
     def __init__(self, target: Target, compiled: Compiled) -> None:
         self.compiled = compiled
         image = load_object(compiled.object_file, _CODE)
-        self._entry = image.symbols[ENTRY]
+        self._symbols = image.symbols
         if target is ARM64:
             self._emulator = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
             registers = arm64_const
+            self._place = registers.UC_ARM64_REG_PC
             self._first, self._stack, self._return = (
                 registers.UC_ARM64_REG_X0,
                 registers.UC_ARM64_REG_SP,
@@ -49,6 +51,7 @@ class Machine:
             self._emulator.reg_write(registers.UC_ARM64_REG_CPACR_EL1, 3 << 20)
         elif target is RISCV64:
             self._emulator = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
+            self._place = riscv_const.UC_RISCV_REG_PC
             self._first, self._stack, self._return = (
                 riscv_const.UC_RISCV_REG_A0,
                 riscv_const.UC_RISCV_REG_SP,
@@ -59,6 +62,7 @@ class Machine:
         else:
             raise AssertionError(f"{target.name} is not emulated")
         for start, size in (
+            (_END, 4096),
             (_CODE, -(-len(image.memory) // 4096) * 4096),
             (_WORDS, 4096),
             (_STACK_TOP - _MIB, _MIB),
@@ -73,7 +77,7 @@ class Machine:
         memory = self._emulator
         shared = _SharedMemory([value for value in arguments if isinstance(value, np.ndarray)])
         for address, piece in shared.pieces:
-            memory.mem_write(address, piece)
+            memory.mem_write(address, bytes(piece))
         values = [
             word
             for value, kind in zip(arguments, kinds, strict=True)
@@ -88,13 +92,23 @@ class Machine:
         memory.reg_write(self._first, _WORDS)
         memory.reg_write(self._stack, _STACK_TOP - 64)
         memory.reg_write(self._return, _END)
-        memory.emu_start(self._entry, _END, timeout=_LONGEST)
+        self._run()
         (status,) = self._read_words(_WORDS + 8 * (len(words) - 1), 1)
         if status:
             raise AssertionError(f"the kernel ended with status {status}")
         for address, piece in shared.pieces:
             piece[:] = memory.mem_read(address, len(piece))
         return self._read_answer(answer, self.compiled.return_type)
+
+    def _run(self) -> None:
+        try:
+            self._emulator.emu_start(self._symbols[ENTRY], _END, timeout=_LONGEST)
+        except unicorn.UcError as error:
+            place = self._emulator.reg_read(self._place)
+            missing = [name for name, address in self._symbols.items() if address == place]
+            raise AssertionError(f"the kernel stopped at {place:#x} ({missing})") from error
+        if self._emulator.reg_read(self._place) != _END:
+            raise AssertionError("the kernel takes longer than a call may")
 
     def _read_words(self, address: int, count: int) -> tuple[int, ...]:
         return struct.unpack(f"<{count}Q", self._emulator.mem_read(address, 8 * count))

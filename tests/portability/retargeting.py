@@ -94,7 +94,9 @@ def compile_for(target: Target, kernel: Any, types: tuple[Any, ...]) -> Compiled
     module.link_in(_read(_make_entry(function.name, argument_types), target, machine))
     module.link_in(_read(RUNTIME, target, machine))
     for function in module.functions:
-        if not function.is_declaration and function.name != ENTRY:
+        # The compiler's last step puts calls of these in, so they have to be there by then.
+        is_needed = function.name in {ENTRY, "memset", "memcpy", "sqrt"}
+        if not function.is_declaration and not is_needed:
             function.linkage = "internal"
     _optimise(module, machine)
     return Compiled(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,10 @@ from plait.model.recipe import Allowance, Dtype, Recipe
 DTYPES = frozenset({"F32", "F16", "BF16"})
 """What an outcome may be rounded to."""
 WHOLE_MODEL = "the whole model"
+COPY = "base_layer."
+"""Begins the parts of the module that an adapter is wrapped around, as PEFT names them."""
+_COPIED_WEIGHT = f"{COPY}weight"
+"""Beside a delta: the weight that the delta belongs to, which does not stand in for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,7 @@ def plan_composition(
         dtype=_choose_dtype(recipe, dtypes),
     )
     _verify_any_delta(composition)
+    _verify_biases(composition)
     _verify_not_zero(composition, zero)
     _verify_rank(composition)
     return composition
@@ -124,6 +129,8 @@ class _Form:
     placement: Placement
     rank: int
     is_low_rank: bool
+    is_flat: bool = False
+    """It may belong to a convolution: its tensors span all of a kernel and do not tell which."""
 
 
 def _outline(
@@ -138,11 +145,14 @@ def _outline(
         for index, change in enumerate(changes)
         if change is not None and change.delta is not None
     }
+    forms = _share_kernel(forms)
     _verify_fit(module, forms, inputs)
     saved: dict[str, tuple[int, ...]] = {}
     for index, change in enumerate(changes):
         for part in change.replacements if change is not None else ():
-            saved[part] = (*saved.get(part, ()), index)
+            # A bias is the base's own with or without an adapter around it.
+            kind = part if part == _COPIED_WEIGHT else part.removeprefix(COPY)
+            saved[kind] = (*saved.get(kind, ()), index)
     first = next(iter(forms.values()), None)
     return ModuleOutline(
         module=module,
@@ -171,8 +181,10 @@ def _find_form(label: str, change: ModuleChange, base: BaseTensors | None) -> _F
             input=label,
             module=module,
         )
-    if isinstance(delta, LowRank | Dense):
-        return _Form(delta.shape, delta.placement, delta.rank, isinstance(delta, LowRank))
+    if isinstance(delta, LowRank):
+        return _Form(delta.shape, delta.placement, delta.rank, is_low_rank=True)
+    if isinstance(delta, Dense):
+        return _find_dense_form(module, delta, base)
     if base is None:
         raise InvalidInput(
             "delta-missing",
@@ -191,6 +203,33 @@ def _find_form(label: str, change: ModuleChange, base: BaseTensors | None) -> _F
         given = delta.given(shape)
         return _Form(shape, placement, given.rank, isinstance(given, LowRank))
     return _Form(shape, placement, delta.rank, is_low_rank=False)
+
+
+def _find_dense_form(module: str, delta: Dense, base: BaseTensors | None) -> _Form:
+    """Return the form of a dense delta, with the kernel that the base's weight has.
+
+    LoHa and LoKr flatten convolutions. Where neither the base nor another input tells the kernel,
+    the delta counts as a linear module's; if it was none, PEFT refuses the outcome by its shapes.
+    """
+    is_flat = delta.placement == Placement()
+    kind = None if base is None else base.kinds.get(f"{module}.weight")
+    placement = delta.placement
+    if is_flat and kind is not None and kind.shape:
+        is_flat = False
+        if delta.shape == (kind.shape[0], math.prod(kind.shape[1:])) and len(kind.shape) > 2:
+            placement = Placement(ModuleKind.CONV, kernel=kind.shape[2:])
+    return _Form(delta.shape, placement, delta.rank, is_low_rank=False, is_flat=is_flat)
+
+
+def _share_kernel(forms: Mapping[int, _Form]) -> dict[int, _Form]:
+    """Return the forms, the flat ones placed as the convolution that another input tells of."""
+    known = next((form for form in forms.values() if form.placement.kind is ModuleKind.CONV), None)
+    return {
+        index: replace(form, placement=known.placement)
+        if known is not None and form.is_flat and form.shape == known.shape
+        else form
+        for index, form in forms.items()
+    }
 
 
 def _changes_bias(change: ModuleChange, base: BaseTensors | None) -> bool:
@@ -215,11 +254,19 @@ def _verify_fit(module: str, forms: Mapping[int, _Form], inputs: Sequence[Adapte
         if other.shape != one.shape or other.placement != one.placement:
             raise InvalidInput(
                 "shape-mismatch",
-                f"{inputs[first].label} changes {module} as a {one.placement.kind} of {one.shape} "
-                f"and {inputs[index].label} as a {other.placement.kind} of {other.shape}: they do "
-                "not belong to the same base.",
+                f"{inputs[first].label} changes {module} as a {_describe(one)} and "
+                f"{inputs[index].label} as a {_describe(other)}: they do not belong to the same "
+                "base.",
                 module=module,
             )
+
+
+def _describe(form: _Form) -> str:
+    """Return what a delta belongs to, as `conv with a kernel of (3, 3) of (16, 36)`."""
+    placement = form.placement
+    kernel = f" with a kernel of {placement.kernel}" if placement.kernel else ""
+    order = ", stored as (in, out)" if placement.fan_in_fan_out else ""
+    return f"{placement.kind}{kernel} of {form.shape}{order}"
 
 
 def _bound_rank(forms: Sequence[_Form]) -> int:
@@ -277,6 +324,24 @@ def _verify_any_delta(composition: Composition) -> None:
                 "saved-modules-conflict",
                 f"{one} holds {outline.module} as a whole (modules_to_save) and {other} adds a "
                 "delta to it: extract a LoRA from the first one, or leave one of them out.",
+                module=outline.module,
+            )
+
+
+def _verify_biases(composition: Composition) -> None:
+    """Check that PEFT, which wants a bias in all modules or in none, can have one in each."""
+    if not composition.has_bias:
+        return
+    for outline in composition.modules:
+        if outline.placement is not None and outline.placement.kind is ModuleKind.EMBEDDING:
+            label = composition.inputs[outline.present[0]].label
+            biased = next(other.module for other in composition.modules if other.has_bias)
+            raise InvalidInput(
+                "delta-missing",
+                f"{label} adapts the embedding {outline.module}, and the bias of {biased} is "
+                "adapted too (lora_bias): PEFT loads no LoRA that does both. Leave one of the "
+                "inputs out, or list them in a stack (method: stack).",
+                input=label,
                 module=outline.module,
             )
 

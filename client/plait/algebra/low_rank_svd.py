@@ -29,10 +29,10 @@ from plait.algebra.truncation import (
     Recompressed,
     Side,
     Vector,
+    allocate_vectors,
     choose_rank,
     diagonalise_core,
     factor_side,
-    pad_vectors,
     truncate,
 )
 from plait.errors import InvalidInput
@@ -52,7 +52,7 @@ def recompress(
     """
     shape = _verify_shapes([delta for delta, _ in terms])
     total = sum(delta.rank for delta, _ in terms)
-    left, right = pad_vectors(total, shape[0]), pad_vectors(total, shape[1])
+    left, right = allocate_vectors((total, shape[0]), (total, shape[1]))
     g = np.empty(total)
     start = 0
     for delta, coefficient in terms:

@@ -62,12 +62,12 @@ def encode_factors(
         }
     name_a, name_b = (f"{PEFT_PREFIX}{module}.{part}" for part in _FACTORS[placement.kind])
     return (
-        EncodedTensor(name_a, dtype, shapes["A"], encode(A, dtype)),
-        EncodedTensor(name_b, dtype, shapes["B"], encode(B, dtype)),
+        EncodedTensor(name_a, dtype, shapes["A"], encode(A, dtype, name=f"A of {module}")),
+        EncodedTensor(name_b, dtype, shapes["B"], encode(B, dtype, name=f"B of {module}")),
     )
 
 
 def encode_bias(module: str, bias: Matrix, dtype: str) -> EncodedTensor:
     """Return what is added to a module's bias, (out,), as PEFT names it; raises as above."""
     name = f"{PEFT_PREFIX}{module}.lora_B.bias"
-    return EncodedTensor(name, dtype, bias.shape, encode(bias, dtype))
+    return EncodedTensor(name, dtype, bias.shape, encode(bias, dtype, name=f"The bias of {module}"))

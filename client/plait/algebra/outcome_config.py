@@ -15,28 +15,13 @@ _CHOOSES_LAYERS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 def configure(composition: Composition, modules: Sequence[ComposedModule]) -> bytes:
     """Return the bytes of `adapter_config.json`."""
     configs = [adapter.config for adapter in composition.inputs]
-    adapted = [module for module in modules if module.placement is not None]
-    saved = sorted(
-        {name for config in configs for name in config.modules_to_save}
-        | {
-            module.module
-            for module in modules
-            if module.placement is None
-            and module.tensors == ()
-            and not any(
-                module.module.endswith(f".{n}") or module.module == n
-                for config in configs
-                for n in config.modules_to_save
-            )
-        }
-    )
     tasks = {config.task_type for config in configs}
-    placements = [module.placement for module in adapted if module.placement is not None]
+    placements = [module.placement for module in modules if module.placement is not None]
     return write_lora_config(
         LoraDescription(
-            ranks={module.module: module.rank for module in adapted},
-            target_modules=_find_targets(composition, [module.module for module in adapted]),
-            modules_to_save=tuple(saved),
+            ranks={module.module: module.rank for module in modules if module.placement},
+            target_modules=_find_targets(composition, modules),
+            modules_to_save=_find_saved(composition, modules),
             base_name=configs[0].base_name,
             base_revision=configs[0].base_revision,
             task_type=tasks.pop() if len(tasks) == 1 else None,
@@ -46,20 +31,41 @@ def configure(composition: Composition, modules: Sequence[ComposedModule]) -> by
     )
 
 
-def _find_targets(composition: Composition, adapted: Sequence[str]) -> tuple[str, ...]:
+def _find_saved(composition: Composition, modules: Sequence[ComposedModule]) -> tuple[str, ...]:
+    """Return the names of the modules that are held whole: the inputs' own, and what has none."""
+    names = {name for adapter in composition.inputs for name in adapter.config.modules_to_save}
+    unnamed = {
+        module.module
+        for module in modules
+        if module.placement is None
+        and not any(f".{name}." in f".{module.module}." for name in names)
+    }
+    return tuple(sorted(names | unnamed))
+
+
+def _find_targets(composition: Composition, modules: Sequence[ComposedModule]) -> tuple[str, ...]:
     """Return names that PEFT finds the adapted modules by, and as far as can be told no others.
 
     The inputs' own names where they are plain ones, since they are what people and serving engines
     know; else every module's whole path.
     """
+    adapted = sorted(module.module for module in modules if module.placement is not None)
+    others = [module.module for module in modules if module.placement is None]
     names: set[str] = set()
     for adapter in composition.inputs:
         values = adapter.config.values
         targets = values.get("target_modules")
         if not isinstance(targets, list) or any(values.get(field) for field in _CHOOSES_LAYERS):
-            return tuple(sorted(adapted))
+            return tuple(adapted)
         names |= set(adapter.config.target_modules)
-    is_covered = all(
-        any(module == name or module.endswith(f".{name}") for name in names) for module in adapted
+    # LN tuning's targets, say, are modules that the outcome holds whole.
+    names = {name for name in names if any(_is_named(module, name) for module in adapted)}
+    is_exact = all(any(_is_named(module, name) for name in names) for module in adapted) and (
+        not any(_is_named(module, name) for module in others for name in names)
     )
-    return tuple(sorted(names)) if is_covered else tuple(sorted(adapted))
+    return tuple(sorted(names)) if is_exact else tuple(adapted)
+
+
+def _is_named(module: str, name: str) -> bool:
+    """Tell whether PEFT takes a name of `target_modules` for a module."""
+    return module == name or module.endswith(f".{name}")

@@ -15,13 +15,16 @@ from plait.algebra.delta import Matrix
 from plait.algebra.kernels.dots import LANES
 from plait.algebra.kernels.householder import apply_q, factor
 from plait.algebra.kernels.jacobi import diagonalise, find_squares
-from plait.algebra.kernels.transposing import gather_columns
+from plait.algebra.kernels.transposing import find_signs, gather_columns
 from plait.errors import Internal, InvalidInput
 
 NEGLIGIBLE = 2.0**-100
 """Squared singular values up to this part of the squared scale are exactly zero."""
 TIED = 1e-12
 """Of the last kept singular value: a smaller gap after it leaves the kept subspace to rounding."""
+
+_LINE = 8
+"""Numbers of float64 in a cache line."""
 
 Vector = NDArray[np.float64]
 Blocks = NDArray[np.float64]
@@ -61,7 +64,25 @@ class Side:
 
 def pad_vectors(count: int, length: int) -> Blocks:
     """Return zeros for `count` vectors, (count, T, 128)."""
-    return np.zeros((count, -(-length // LANES), LANES))
+    return allocate_vectors((count, length))[0]
+
+
+def allocate_vectors(*kinds: tuple[int, int]) -> list[Blocks]:
+    """Return zeros for vectors of each (count, length), (count, T, 128).
+
+    They begin at cache lines, since loads that straddle two are half as fast, and lie in one piece
+    of memory: the C library keeps one piece for the next module that would return several to the
+    system, which clears them anew.
+    """
+    shapes = [(count, -(-length // LANES), LANES) for count, length in kinds]
+    sizes = [count * steps * lanes for count, steps, lanes in shapes]
+    memory = np.zeros(sum(sizes) + _LINE)
+    start = -(memory.ctypes.data // memory.itemsize) % _LINE
+    vectors: list[Blocks] = []
+    for shape, size in zip(shapes, sizes, strict=True):
+        vectors.append(memory[start : start + size].reshape(shape))
+        start += size
+    return vectors
 
 
 def factor_side(X: Blocks, length: int) -> Side:
@@ -162,21 +183,20 @@ def make_factors(spectrum: Spectrum, left: Side, right: Side, rank: int) -> tupl
     """
     used = min(rank, int(np.count_nonzero(spectrum.sigma)))
     roots = np.sqrt(spectrum.sigma[:used, None])  # (used, 1)
-    P, T = pad_vectors(rank, left.length), pad_vectors(rank, right.length)
+    P, T = allocate_vectors((rank, left.length), (rank, right.length))
+    # The right side's reflectors were made last, and may still be in the cache.
     for vectors, side, values in (
-        (P, left, spectrum.W[:used] / roots),
         (T, right, spectrum.V[:used] * roots),
+        (P, left, spectrum.W[:used] / roots),
     ):
         width = min(values.shape[1], side.length)
         vectors.reshape(rank, -1)[:used, :width] = values[:, :width]
         apply_q(side.X, side.h, vectors[:used])
-    A = T.reshape(rank, -1)[:, : right.length]
-    largest = np.argmax(np.abs(A), axis=1)
-    is_negative = A[np.arange(rank), largest] < 0.0
-    signs = np.where(is_negative, -1.0, 1.0)
+    rows = T.reshape(rank, -1)[:, : right.length]
+    signs = find_signs(rows)
     B = np.empty((left.length, rank))
     gather_columns(P.reshape(rank, -1), signs, B)
-    return B, A * signs[:, None]
+    return B, rows * signs[:, None]
 
 
 def truncate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from plait.cli.arguments import add_discard, add_json, add_sides, add_url
 from plait.cli.context import Context
@@ -15,14 +16,20 @@ from plait.working_copy.commit import Authorship
 from plait.working_copy.pull import Outcome, PulledCopy, PullRequest, pull
 from plait.working_copy.three_way import Side
 
+if TYPE_CHECKING:
+    from plait.pull import Pulled
+    from plait.repository import Repository
+
 USAGE = """plait pull [--merge [--ours | --theirs]] [--discard-changes]
-plait pull NS/NAME[@REVISION] [DEST] [--only PATTERN]... [--force]"""
+plait pull NS/NAME[@REVISION] [DEST] [--only PATTERN]... [--force]
+plait pull NS/STACK[@REVISION] --members"""
 EXAMPLES = """\
   plait pull                        fast-forward the branch to the remote's
   plait pull --merge                join two lines of history, file by file
   plait pull team/sql@v1.0          print the folder of the cache that holds the version
   plait pull team/sql out/lora      write a copy of the default branch's version
   plait pull team/sql part --only 'layers.0.*'    some tensors, as a valid safetensors file
+  plait pull team/stack --members   the weight and the folder of each adapter of a stack, in order
 
 Without DEST the second form prints one path and nothing else. That folder is named by its
 contents, read-only and never changes: a serving engine can hold it for as long as it likes.
@@ -46,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     version.add_argument("--force", action="store_true", help="replace files of DEST")
     version.add_argument("--verify", action="store_true", help="read the cached files again")
+    version.add_argument("--members", action="store_true", help="the adapters of a stack")
     add_url(parser)
     add_json(parser)
 
@@ -55,8 +63,8 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
     if arguments.source is not None:
         _pull_version(arguments, context)
         return
-    if arguments.only or arguments.force or arguments.verify:
-        raise InvalidInput("usage", "--only, --force and --verify need NS/NAME.")
+    if arguments.only or arguments.force or arguments.verify or arguments.members:
+        raise InvalidInput("usage", "--only, --force, --verify and --members need NS/NAME.")
     if arguments.prefer is not None and not arguments.merge:
         raise InvalidInput("usage", "--ours and --theirs settle conflicts of --merge: add it.")
     copy = context.get_copy()
@@ -98,6 +106,9 @@ def _pull_version(arguments: argparse.Namespace, context: Context) -> None:
         raise InvalidInput("usage", "--merge and its like are for a working copy, without NS/NAME.")
     address = Address.parse(arguments.source)
     repository = context.open_repository(address.repository, arguments.url)
+    if arguments.members:
+        _pull_members(arguments, context, repository, address.revision)
+        return
     pulled = repository.pull(
         address.revision,
         dest=None if arguments.destination is None else context.path(arguments.destination),
@@ -107,14 +118,7 @@ def _pull_version(arguments: argparse.Namespace, context: Context) -> None:
         progress=context.terminal.progress,
     )
     if arguments.json:
-        context.terminal.json(
-            {
-                "path": str(pulled.path),
-                "commit": pulled.commit,
-                "manifest": pulled.manifest,
-                "bytes_received": pulled.received,
-            }
-        )
+        context.terminal.json(_to_json(pulled))
     elif arguments.destination is None:
         context.terminal.print(str(pulled.path))
     else:
@@ -125,3 +129,40 @@ def _pull_version(arguments: argparse.Namespace, context: Context) -> None:
         context.terminal.print(
             f"Pulled {abbreviate(pulled.commit)} into {pulled.path} ({count}, {received})"
         )
+
+
+def _pull_members(
+    arguments: argparse.Namespace,
+    context: Context,
+    repository: Repository,
+    revision: str | None,
+) -> None:
+    if arguments.destination is not None or arguments.only or arguments.force or arguments.verify:
+        raise InvalidInput(
+            "usage",
+            "--members goes without DEST, --only, --force and --verify: each adapter of the stack "
+            "has a folder of its own in the cache.",
+        )
+    stack = repository.pull_stack(revision, progress=context.terminal.progress)
+    if not arguments.json:
+        for member in stack.members:
+            context.terminal.print(f"{member.weight!r} {member.pulled.path}")
+        return
+    context.terminal.json(
+        {
+            **_to_json(stack.pulled),
+            "members": [
+                {"adapter": member.adapter, "weight": member.weight, **_to_json(member.pulled)}
+                for member in stack.members
+            ],
+        }
+    )
+
+
+def _to_json(pulled: Pulled) -> dict[str, Any]:
+    return {
+        "path": str(pulled.path),
+        "commit": pulled.commit,
+        "manifest": pulled.manifest,
+        "bytes_received": pulled.received,
+    }

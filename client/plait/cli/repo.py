@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("of list")
     search.add_argument("--namespace", metavar="NS", help="only those of a namespace")
     search.add_argument("--base", metavar="NAME", help="only those for a base model")
-    search.add_argument("--type", metavar="TYPE", help="only adapters of a PEFT type, as LORA")
+    search.add_argument("--type", metavar="TYPE", help="only of a PEFT type, as LORA, or STACK")
     add_url(parser)
     add_json(parser)
 

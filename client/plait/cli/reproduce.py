@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from plait.cli.arguments import add_json, add_url
-from plait.cli.composing import count_threads
+from plait.cli.composing import add_threads, count_threads
 from plait.cli.context import Context
 from plait.cli.terminal import printable
 from plait.errors import Integrity
@@ -17,11 +17,12 @@ from plait.model.refs import HEAD
 if TYPE_CHECKING:
     from plait.reproduce import Reproduced
 
-USAGE = "plait reproduce NS/NAME[@REV] [--base-dir DIR]"
+USAGE = "plait reproduce NS/NAME[@REV] [--base-dir DIR] [--tuned-dir DIR]"
 EXAMPLES = """\
   plait reproduce team/blend
   plait reproduce team/blend@v1.0 --json
   plait reproduce team/blend --base-dir models/llama      where the recipe used the base's weights
+  plait reproduce team/cpp --base-dir models/llama --tuned-dir runs/cpp      what plait extract made
 
 Ends with status 0 where the recipe gives the version's manifest, and with 1 where it does not.
 """
@@ -34,8 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--base-dir", metavar="DIR", help="the base model's folder, where the recipe used it"
     )
     parser.add_argument(
-        "--threads", metavar="N", type=int, default=0, help="work in so many (one a core)"
+        "--tuned-dir", metavar="DIR", help="of an extraction: the full fine-tune's folder"
     )
+    add_threads(parser)
     add_url(parser)
     add_json(parser)
 
@@ -45,10 +47,12 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
     from plait.reproduce import ReproduceWish, reproduce
 
     address = Address.parse(arguments.address)
+    base, tuned = arguments.base_dir, arguments.tuned_dir
     wish = ReproduceWish(
         repository=address.repository,
         revision=address.revision or HEAD,
-        base_folder=None if arguments.base_dir is None else context.path(arguments.base_dir),
+        base_folder=None if base is None else context.path(base),
+        tuned_folder=None if tuned is None else context.path(tuned),
         threads=count_threads(arguments),
     )
     found = reproduce(
@@ -82,6 +86,6 @@ def _to_json(found: Reproduced) -> dict[str, Any]:
         "expected": found.expected,
         "actual": found.actual,
         "same": found.is_same,
-        "recipe": found.recipe.to_json(),
+        "recipe": dict(found.recipe),
         "difference": found.difference.to_json(),
     }

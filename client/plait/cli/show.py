@@ -11,12 +11,14 @@ from plait.cli.context import Context
 from plait.cli.describe_commit import ShownCommit, format_commit
 from plait.cli.log import find_names, find_remote_names
 from plait.cli.targets import find_address
-from plait.cli.terminal import format_size, plural, printable
+from plait.cli.terminal import Terminal, format_size, plural, printable
 from plait.errors import InvalidInput
 from plait.model.adapter import FILE_NAME, parse_adapter_config
 from plait.model.address import Address
 from plait.model.ids import abbreviate
 from plait.model.manifest import File, Manifest
+from plait.model.stack import FILE_NAME as STACK_NAME
+from plait.model.stack import Stack, is_stack
 from plait.working_copy.copy import WorkingCopy
 from plait.working_copy.notes import read_notes
 
@@ -35,7 +37,8 @@ class _Shown:
 
     commit: ShownCommit
     manifest: Manifest
-    config: bytes | None
+    declaration: bytes | None
+    """The bytes of the adapter's config, or of a stack."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,12 +55,14 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
         shown = _read_remote(context, address, arguments.url)
     else:
         shown = _read_local(context.get_copy(), arguments.revision or "HEAD")
-    adapter = _summarize(shown.config)
+    stack = _find_stack(shown)
+    adapter = _summarize(shown.declaration) if stack is None else None
     if arguments.json:
         context.terminal.json(
             {
                 **shown.commit.to_json(),
                 "adapter": adapter,
+                "stack": None if stack is None else stack.to_json()["adapters"],
                 "size": shown.manifest.size,
                 "files": [_file_json(file) for file in shown.manifest.files],
             }
@@ -69,6 +74,8 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
     terminal.print()
     if adapter is not None:
         terminal.print(f"Adapter: {printable(adapter)}")
+    if stack is not None:
+        _show_stack(terminal, stack)
     count = plural(len(shown.manifest.files), "file")
     terminal.print(f"{count}, {format_size(shown.manifest.size)}:")
     terminal.table(map(_file_row, shown.manifest.files), right=(0,))
@@ -78,25 +85,26 @@ def _read_local(copy: WorkingCopy, revision: str) -> _Shown:
     commit_id = copy.resolve(revision)
     commit = copy.get_commit(commit_id)
     manifest = copy.get_manifest(commit.manifest)
-    config = manifest.find(FILE_NAME)
+    declaration = _find_declaration(manifest)
     shown = ShownCommit(
         commit_id,
         commit,
         find_names(copy).get(commit_id, ()),
         read_notes(copy.layout).get(commit_id, ()),
     )
-    return _Shown(shown, manifest, None if config is None else copy.objects.read(config.sha256))
+    data = None if declaration is None else copy.objects.read(declaration.sha256)
+    return _Shown(shown, manifest, data)
 
 
 def _read_remote(context: Context, address: Address, url: str | None) -> _Shown:
     repository = context.open_repository(address.repository, url)
     info = repository.show(address.revision or "HEAD")
     manifest = repository.manifest(info.id)
-    config = manifest.find(FILE_NAME)
+    declaration = _find_declaration(manifest)
     notes = [
         {"kind": note.kind, "body": note.body, "created_at": note.created_at} for note in info.notes
     ]
-    data = None if config is None else _download(context, address, config, url=url)
+    data = None if declaration is None else _download(context, address, declaration, url=url)
     names = find_remote_names(repository).get(info.id, ())
     return _Shown(ShownCommit(info.id, info.commit, names, notes), manifest, data)
 
@@ -108,6 +116,27 @@ def _download(context: Context, address: Address, file: File, *, url: str | None
     cache = context.open_cache()
     fetch_files(Downloader(context.open_transport(url), address.repository), cache, (file,))
     return cache.path_of(file.sha256).read_bytes()
+
+
+def _find_declaration(manifest: Manifest) -> File | None:
+    return manifest.find(STACK_NAME if is_stack(manifest) else FILE_NAME)
+
+
+def _find_stack(shown: _Shown) -> Stack | None:
+    if shown.declaration is None or not is_stack(shown.manifest):
+        return None
+    return Stack.from_bytes(shown.declaration)
+
+
+def _show_stack(terminal: Terminal, stack: Stack) -> None:
+    terminal.print(f"Stack of {plural(len(stack.adapters), 'adapter')}, applied in this order:")
+    terminal.table(
+        (
+            [f"{item.weight:g}", f"{item.adapter}@{abbreviate(item.commit)}"]
+            for item in stack.adapters
+        ),
+        right=(0,),
+    )
 
 
 def _summarize(config: bytes | None) -> str | None:

@@ -2,6 +2,7 @@
 
 - A head that shares the embedding's weight has no tensor of its own in the file.
 - GPT-2 and its like store their linear layers as (in, out).
+- The head says what the model is for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ _HEAD = "lm_head"
 _OF_TOKENS = frozenset(EMBEDDINGS) - {"wpe"}
 _CONV1D_MODELS = frozenset({"decision_transformer", "gpt2", "imagegpt", "openai-gpt"})
 _CONV1D_MODULES = ("c_attn", "c_fc", "c_proj", "q_attn")
+_TASKS = {
+    "ForCausalLM": "CAUSAL_LM",
+    "LMHeadModel": "CAUSAL_LM",
+    "ForQuestionAnswering": "QUESTION_ANS",
+    "ForSequenceClassification": "SEQ_CLS",
+    "ForTokenClassification": "TOKEN_CLS",
+}
+"""Ends of the names of classes in transformers, and what PEFT calls their tasks."""
 
 
 def find_tied_heads(config: Mapping[str, Any], tensors: Collection[str]) -> dict[str, str]:
@@ -50,3 +59,14 @@ def find_tied_heads(config: Mapping[str, Any], tensors: Collection[str]) -> dict
 def find_transposed(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the ends of the names of linear modules whose weight is (in, out)."""
     return _CONV1D_MODULES if config.get("model_type") in _CONV1D_MODELS else ()
+
+
+def find_task_type(config: Mapping[str, Any]) -> str | None:
+    """Return what PEFT calls the task of a model; None where the configuration does not tell."""
+    architectures = config.get("architectures")
+    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
+    found = {task for end, task in _TASKS.items() if any(name.endswith(end) for name in names)}
+    is_pair = config.get("is_encoder_decoder") is True
+    if is_pair and any(name.endswith("ForConditionalGeneration") for name in names):
+        found.add("SEQ_2_SEQ_LM")
+    return found.pop() if len(found) == 1 else None

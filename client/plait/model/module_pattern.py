@@ -4,10 +4,12 @@ PEFT matches such a key by `re.match(rf"(.*\.)?({key})$", module)`. The keys com
 that anybody may have written, and a backtracking matcher can be kept busy for years by a short
 one, such as `(a|a)*b`. The answer here is the same, and the time is bounded:
 
-- a plain name, where only `.` is special, goes to `re`, which takes linear time for it;
+- a plain name, where only `.` is special, is compared with the end of the module's;
 - anything else is matched by following the set of positions that can be reached, which never
   goes back: literals, `.`, `[...]`, `\d \w \s`, groups, `|`, `^`, `$`, `* + ? {m,n}`;
 - lookaround, backreferences, flags, and repeats inside repeats are refused by name.
+
+What is remembered of patterns is little, too: a registry reads thousands of anybody's.
 """
 
 from __future__ import annotations
@@ -43,16 +45,42 @@ def matches_module(pattern: str, module: str) -> bool:
     """
     if len(module) > LONGEST_MODULE:
         raise _invalid(module, f"meets a module's name of over {LONGEST_MODULE} characters")
-    return _compile(pattern)(module)
+    return _compile_plain(pattern)(module) if is_plain(pattern) else _compile(pattern)(module)
 
 
-@lru_cache(maxsize=4_096)
+def is_plain(pattern: str) -> bool:
+    """Tell whether a pattern is a name, in which `.` stands for any character and nothing else."""
+    return _PLAIN.fullmatch(pattern) is not None
+
+
+@lru_cache(maxsize=16_384)
+def _compile_plain(pattern: str) -> Callable[[str], bool]:
+    if len(pattern) > LONGEST_PLAIN_PATTERN:
+        raise _invalid(pattern, f"is longer than {LONGEST_PLAIN_PATTERN} characters")
+    length = len(pattern)
+    components = pattern.split(".")
+
+    def is_match(module: str) -> bool:
+        start = at = len(module) - length
+        if start < 0 or (start > 0 and module[start - 1] != "."):
+            return False
+        for component in components:
+            if not module.startswith(component, at):
+                return False
+            at += len(component) + 1
+        return True
+
+    def is_match_of_lines(module: str) -> bool:
+        # Python's `.` and `$` treat the ends of lines in ways of their own.
+        if "\n" not in module:
+            return is_match(module)
+        return re.match(rf"(.*\.)?({pattern})$", module) is not None
+
+    return is_match_of_lines
+
+
+@lru_cache(maxsize=512)
 def _compile(pattern: str) -> Callable[[str], bool]:
-    if _PLAIN.fullmatch(pattern):
-        if len(pattern) > LONGEST_PLAIN_PATTERN:
-            raise _invalid(pattern, f"is longer than {LONGEST_PLAIN_PATTERN} characters")
-        plain = re.compile(rf"(.*\.)?({pattern})$")
-        return lambda module: plain.match(module) is not None
     if len(pattern) > LONGEST_PATTERN:
         raise _invalid(pattern, f"is longer than {LONGEST_PATTERN} characters")
     step = _Parser(pattern).parse()
@@ -142,7 +170,7 @@ class _Parser:
             if self._pattern[self._at : self._at + 1] in {"*", "+", "?", "{"}:
                 raise _invalid(self._pattern, f"repeats {character!r}, which matches no character")
             return _anchor(character), False
-        return _one(self._single()), False
+        return self._single(), False
 
     def _group(self) -> tuple[_Step, bool]:
         self._at += 1
@@ -159,22 +187,23 @@ class _Parser:
             raise _invalid(self._pattern, "opens a group that is not closed")
         return inner
 
-    def _single(self) -> str:
-        """Return the text of what stands for one character, and go past it."""
+    def _single(self) -> _Step:
+        """Return the step of what stands for one character, and go past it."""
         character = self._pattern[self._at]
         if character == "[":
             found = _CLASS.match(self._pattern, self._at)
             if found is None:
                 raise _invalid(self._pattern, "has a '[' that is not closed")
-            text = found[0]
-        elif character == "\\":
+            self._at += len(found[0])
+            return _one_of(found[0])
+        if character == "\\":
             text = self._pattern[self._at : self._at + 2]
             if len(text) < 2 or (text[1].isalnum() and text[1] not in _LETTERS_OF_CLASSES):
                 raise _invalid(self._pattern, f"has {text!r}, which is not known here")
-        else:
-            text = character if character == "." else re.escape(character)
-        self._at += len(text) if character in "[\\" else 1
-        return text
+            self._at += 2
+            return _one_of(text) if text[1] in _LETTERS_OF_CLASSES else _literal(text[1])
+        self._at += 1
+        return _one_of(".") if character == "." else _literal(character)
 
     def _take(self, character: str) -> bool:
         if self._pattern.startswith(character, self._at):
@@ -189,9 +218,18 @@ def _anchor(character: str) -> _Step:
     return lambda text, starts: starts & {len(text)}
 
 
-def _one(text: str) -> _Step:
+@lru_cache(maxsize=512)
+def _literal(character: str) -> _Step:
+    def step(module: str, starts: _Positions) -> _Positions:
+        return frozenset(start + 1 for start in starts if module.startswith(character, start))
+
+    return step
+
+
+@lru_cache(maxsize=512)
+def _one_of(text: str) -> _Step:
     try:
-        fits = lru_cache(maxsize=256)(re.compile(text).fullmatch)
+        fits = re.compile(text).fullmatch
     except re.error as error:
         raise _invalid(text, f"is not a regular expression ({error})") from error
 

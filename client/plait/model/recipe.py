@@ -24,6 +24,7 @@ from plait.errors import InvalidInput
 from plait.model import canonical
 from plait.model.commit import MOST_PARENTS
 from plait.model.ids import CommitId, ObjectId, abbreviate, parse_object_id
+from plait.model.module_pattern import is_plain
 from plait.model.recipe_fields import RecipeFields, invalid_recipe
 from plait.model.recipe_input import RecipeInput
 from plait.model.recipe_methods import METHODS, Method, MethodKind, Value
@@ -41,6 +42,8 @@ MOST_SHOWN = 8
 """Inputs that one line names."""
 LARGEST_RECIPE = 500_000
 """Bytes of canonical JSON: it goes into a commit, which may have twice as many."""
+LARGEST_EXPRESSIONS = 20_000
+"""Characters of all patterns that are more than names: reading one takes time."""
 
 _FIELDS = (
     "format",
@@ -108,6 +111,7 @@ class Recipe:
         find_method(method)
         items = fields.items("inputs")
         verify_count(len(items), method, most=MOST_INPUTS)
+        _verify_extent(items)
         recipe = cls(
             method=method,
             inputs=tuple(RecipeInput.from_json(item, number=n) for n, item in enumerate(items, 1)),
@@ -214,6 +218,33 @@ def _verify_format(fields: RecipeFields) -> None:
         )
 
 
+def _verify_extent(items: Sequence[object]) -> None:
+    """Check that what the inputs hold is worth reading: a document may be far beyond any recipe."""
+    keys = [
+        key
+        for item in items
+        if isinstance(item, Mapping)
+        for name in ("modules", "layers")
+        if isinstance(item.get(name), Mapping)
+        for key in item[name]
+        if isinstance(key, str)
+    ]
+    if sum(map(len, keys)) > LARGEST_RECIPE:
+        raise _too_large()
+    if sum(len(key) for key in keys if not is_plain(key)) > LARGEST_EXPRESSIONS:
+        raise invalid_recipe(
+            f"The recipe has regular expressions of over {LARGEST_EXPRESSIONS} characters in "
+            "'modules': write modules' names or the ends of them, which may be many."
+        )
+
+
+def _too_large() -> InvalidInput:
+    return invalid_recipe(
+        f"The recipe has over {LARGEST_RECIPE} bytes, and must fit into a commit: give fewer "
+        "patterns."
+    )
+
+
 def _parse_base(fields: RecipeFields) -> ObjectId | None:
     text = fields.optional_text("base")
     try:
@@ -234,10 +265,7 @@ def _verify(recipe: Recipe) -> None:
     if recipe.definition.kind in {MethodKind.CAST, MethodKind.STACK}:
         _verify_no_arithmetic(recipe)
     if len(canonical.dumps(recipe.to_json())) > LARGEST_RECIPE:
-        raise invalid_recipe(
-            f"The recipe has over {LARGEST_RECIPE} bytes, and must fit into a commit: give fewer "
-            "patterns."
-        )
+        raise _too_large()
 
 
 def _verify_inputs_differ(recipe: Recipe) -> None:

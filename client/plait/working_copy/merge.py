@@ -14,6 +14,7 @@ from plait.model.adapter import FILE_NAME
 from plait.model.commit import Base, Commit, Origin
 from plait.model.ids import CommitId
 from plait.model.manifest import Manifest
+from plait.model.stack import is_stack, verify_stack_files
 from plait.working_copy.commit import Authorship
 from plait.working_copy.copy import WorkingCopy
 from plait.working_copy.journal import Move
@@ -95,6 +96,9 @@ def conflict(what: Sequence[str], *, advice: str) -> Conflict:
 
 
 def _verify_version(manifest: Manifest) -> None:
+    if is_stack(manifest):
+        verify_stack_files(manifest)
+        return
     if manifest.find(FILE_NAME) is None:
         raise InvalidInput(
             "adapter-config-missing", f"The outcome would have no {FILE_NAME}: nothing was changed."

@@ -34,7 +34,7 @@ class RepositoryFilters(BaseModel):
     query: str = Field("", description="A part of the name or the description.")
     namespace: str | None = Field(None, description="Only of this namespace.")
     base: str | None = Field(None, description="Only on this base model.")
-    adapter_type: str | None = Field(None, description="Only of this type, as LORA.")
+    adapter_type: str | None = Field(None, description="Only of this type, as LORA or STACK.")
     cursor: Cursor = None
     limit: Limit = 50
 

@@ -59,7 +59,7 @@ class RepositoryQuery:
     base: str | None = None
     """The base model's name at the head, exactly."""
     adapter_type: str | None = None
-    """PEFT's type at the head, exactly (upper case)."""
+    """PEFT's type at the head, or STACK, exactly (upper case)."""
     after: str | None = None
     """Only names (as `RepositoryName.key`) that sort after this one."""
     limit: int = 50

@@ -266,6 +266,13 @@ def test_base_that_nobody_names_is_unknown() -> None:
     assert caught.value.kind == "base-unknown"
 
 
+def test_base_of_a_stack_must_be_given_and_its_config_is_not_asked_for() -> None:
+    with pytest.raises(InvalidInput, match=r"stack\.json .* --base") as caught:
+        find_base(None, None)
+    assert caught.value.kind == "base-unknown"
+    assert find_base(None, Base("micro/base")) == Base("micro/base")
+
+
 def test_fingerprint_is_the_digest_of_the_sorted_lines(tmp_path: Path) -> None:
     one, two = b"\x01\x02\x03\x04", b"\x05\x06"
     (tmp_path / "model.safetensors").write_bytes(

@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import pytest
 
@@ -110,3 +111,15 @@ def test_a_hostile_pattern_is_answered_at_once(pattern: str) -> None:
     start = time.perf_counter()
     assert not matches_module(pattern, "a" * 500 + ".a" * 250)
     assert time.perf_counter() - start < 5  # seconds; a backtracking matcher needs years
+
+
+def test_what_is_remembered_of_hostile_patterns_is_little() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(1_500):
+            matches_module(f"(?:{number:05d}{'ab' * 110})", "")
+            matches_module(f"{number:05d}{'ab' * 500}", "")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 20_000_000  # bytes; a compiled expression for each letter takes 700 MB

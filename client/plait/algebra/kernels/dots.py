@@ -19,13 +19,18 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 LANES = 128
+_STRIDE = 4 * LANES
+# Unsigned, since a sign would be tested at each access and keep the loop from being vectorised.
+_LANES = np.uint64(LANES)
+_1, _2, _3 = np.uint64(LANES), np.uint64(2 * LANES), np.uint64(3 * LANES)
+_8 = np.uint64(8)
+_LANE = tuple(np.uint64(lane) for lane in range(8))
 
 
 @kernel
 def dot_lanes(x: Matrix, y: Matrix, lanes: Vector) -> float:
     """Return x . y of two (T, 128); `lanes` is (128,) of working memory."""
-    for lane in range(LANES):
-        lanes[lane] = 0.0
+    lanes[:] = 0.0
     add_products(x, y, lanes)
     return fold(lanes)
 
@@ -33,57 +38,52 @@ def dot_lanes(x: Matrix, y: Matrix, lanes: Vector) -> float:
 @kernel
 def add_products(x: Matrix, y: Matrix, lanes: Vector) -> None:
     """Add the products of two (T, 128) to the lanes; four rows share a load of each sum."""
-    steps = x.shape[0]
-    whole = steps - steps % 4
-    for t in range(0, whole, 4):
+    size = x.size
+    flat_x, flat_y = x.reshape(size), y.reshape(size)
+    strided = size - size % _STRIDE
+    for start in range(0, strided, _STRIDE):
+        a, b = flat_x[start : start + _STRIDE], flat_y[start : start + _STRIDE]
+        for lane in range(_LANES):
+            total = lanes[lane] + a[lane] * b[lane]
+            total = total + a[lane + _1] * b[lane + _1]
+            total = total + a[lane + _2] * b[lane + _2]
+            lanes[lane] = total + a[lane + _3] * b[lane + _3]
+    for start in range(strided, size, LANES):
+        a, b = flat_x[start : start + LANES], flat_y[start : start + LANES]
         for lane in range(LANES):
-            total = lanes[lane] + x[t, lane] * y[t, lane]
-            total = total + x[t + 1, lane] * y[t + 1, lane]
-            total = total + x[t + 2, lane] * y[t + 2, lane]
-            lanes[lane] = total + x[t + 3, lane] * y[t + 3, lane]
-    for t in range(whole, steps):
-        for lane in range(LANES):
-            lanes[lane] = lanes[lane] + x[t, lane] * y[t, lane]
-
-
-@kernel
-def add_products_of_two(x: Matrix, y: Matrix, z: Matrix, ly: Vector, lz: Vector) -> None:
-    """Add the products of x with y and of x with z to lanes of their own."""
-    steps = x.shape[0]
-    whole = steps - steps % 2
-    for t in range(0, whole, 2):
-        for lane in range(LANES):
-            a, b = x[t, lane], x[t + 1, lane]
-            ly[lane] = (ly[lane] + a * y[t, lane]) + b * y[t + 1, lane]
-            lz[lane] = (lz[lane] + a * z[t, lane]) + b * z[t + 1, lane]
-    for t in range(whole, steps):
-        for lane in range(LANES):
-            ly[lane] = ly[lane] + x[t, lane] * y[t, lane]
-            lz[lane] = lz[lane] + x[t, lane] * z[t, lane]
+            lanes[lane] = lanes[lane] + a[lane] * b[lane]
 
 
 @kernel
 def fold(lanes: Vector) -> float:
     """Return the sum of 128 lanes, which it overwrites."""
-    half = LANES // 2
-    while half > 0:
-        for lane in range(half):
-            lanes[lane] = lanes[lane] + lanes[lane + half]
-        half //= 2
-    return lanes[0]
+    # Loops of constant length compile to a few instructions each.
+    for lane in range(64):
+        lanes[lane] = lanes[lane] + lanes[lane + 64]
+    for lane in range(32):
+        lanes[lane] = lanes[lane] + lanes[lane + 32]
+    for lane in range(16):
+        lanes[lane] = lanes[lane] + lanes[lane + 16]
+    for lane in range(8):
+        lanes[lane] = lanes[lane] + lanes[lane + 8]
+    a, b = lanes[0] + lanes[4], lanes[1] + lanes[5]
+    c, d = lanes[2] + lanes[6], lanes[3] + lanes[7]
+    total: float = (a + c) + (b + d)
+    return total
 
 
 @kernel
 def dot_8(x: Vector, y: Vector) -> float:
     """Return x . y of two vectors whose length is a multiple of 8."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-    for t in range(0, x.size, 8):
+    for t in range(np.uint64(0), np.uint64(x.size), _8):
         a0 = a0 + x[t] * y[t]
-        a1 = a1 + x[t + 1] * y[t + 1]
-        a2 = a2 + x[t + 2] * y[t + 2]
-        a3 = a3 + x[t + 3] * y[t + 3]
-        a4 = a4 + x[t + 4] * y[t + 4]
-        a5 = a5 + x[t + 5] * y[t + 5]
-        a6 = a6 + x[t + 6] * y[t + 6]
-        a7 = a7 + x[t + 7] * y[t + 7]
-    return ((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))
+        a1 = a1 + x[t + _LANE[1]] * y[t + _LANE[1]]
+        a2 = a2 + x[t + _LANE[2]] * y[t + _LANE[2]]
+        a3 = a3 + x[t + _LANE[3]] * y[t + _LANE[3]]
+        a4 = a4 + x[t + _LANE[4]] * y[t + _LANE[4]]
+        a5 = a5 + x[t + _LANE[5]] * y[t + _LANE[5]]
+        a6 = a6 + x[t + _LANE[6]] * y[t + _LANE[6]]
+        a7 = a7 + x[t + _LANE[7]] * y[t + _LANE[7]]
+    total: float = ((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))
+    return total

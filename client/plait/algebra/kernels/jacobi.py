@@ -29,27 +29,40 @@ def diagonalise(W: Matrix, V: Matrix, negligible: float) -> int:
     Columns whose squared norm is at most `negligible` are left alone. Returns -1 where
     MOST_SWEEPS did not suffice, which no finite input is known to do.
     """
-    count = W.shape[0]
-    squares = find_squares(W)
+    width = W.shape[1]
+    # Side by side, so that one loop swaps or rotates a column of both.
+    Z = np.empty((W.shape[0], width + V.shape[1]))
+    Z[:, :width] = W
+    Z[:, width:] = V
+    sweeps = _sweep(Z, width, find_squares(W), negligible)
+    W[:] = Z[:, :width]
+    V[:] = Z[:, width:]
+    return sweeps
+
+
+@kernel
+def _sweep(Z: Matrix, width: int, squares: Vector, negligible: float) -> int:
+    """Rotate rows of Z, the first `width` elements of which are a column of W, the rest of V."""
+    count = Z.shape[0]
     for sweep in range(MOST_SWEEPS):
         rotations = 0
         for p in range(count - 1):
+            a, w_a = Z[p], Z[p, :width]
             for q in range(p + 1, count):
+                b, w_b = Z[q], Z[q, :width]
                 if squares[p] < squares[q]:
-                    _swap(W[p], W[q])
-                    _swap(V[p], V[q])
+                    _swap(a, b)
                     squares[p], squares[q] = squares[q], squares[p]
                 aa, bb = squares[p], squares[q]
                 if bb <= negligible:
                     continue
-                ab = dot_8(W[p], W[q])
+                ab = dot_8(w_a, w_b)
                 if abs(ab) > _ORTHOGONAL * (np.sqrt(aa) * np.sqrt(bb)):
                     rotations += 1
                     c, s = _find_rotation(aa, bb, ab)
-                    _rotate(W[p], W[q], c, s)
-                    _rotate(V[p], V[q], c, s)
-                    squares[p] = dot_8(W[p], W[p])
-                    squares[q] = dot_8(W[q], W[q])
+                    _rotate(a, b, c, s)
+                    squares[p] = dot_8(w_a, w_a)
+                    squares[q] = dot_8(w_b, w_b)
         if rotations == 0:
             return sweep + 1
     return -1
@@ -70,17 +83,15 @@ def _find_rotation(aa: float, bb: float, ab: float) -> tuple[float, float]:
 @kernel
 def _rotate(a: Vector, b: Vector, c: float, s: float) -> None:
     for i in range(a.size):
-        old = a[i]
-        a[i] = c * old - s * b[i]
-        b[i] = s * old + c * b[i]
+        x, y = a[i], b[i]
+        a[i] = c * x - s * y
+        b[i] = s * x + c * y
 
 
 @kernel
 def _swap(a: Vector, b: Vector) -> None:
     for i in range(a.size):
-        old = a[i]
-        a[i] = b[i]
-        b[i] = old
+        a[i], b[i] = b[i], a[i]
 
 
 @kernel

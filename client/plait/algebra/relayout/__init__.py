@@ -104,5 +104,5 @@ def _verify_plain(config: AdapterConfig) -> None:
         raise InvalidInput(
             "delta-missing",
             f"Only plain LoRA has a form in this layout, and this adapter is {what}: convert it "
-            "first (plait compose --method convert).",
+            "first (plait convert NS/NAME).",
         )

@@ -94,9 +94,11 @@ class KohyaReader:
     known: Collection[str] = ()
     """The model's modules, where they are known: paths, with the component in front or without."""
     _by_flat: dict[str, list[str]] = field(init=False, default_factory=dict)
+    _every: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        for module in sorted(set(self.known)):
+        self._every.update(self.known)
+        for module in sorted(self._every):
             self._by_flat.setdefault(flatten(module), []).append(module)
 
     def find(self, name: str) -> KohyaModule:
@@ -176,7 +178,7 @@ class KohyaReader:
     def _verified(self, module: KohyaModule) -> KohyaModule:
         """Check a path of the tables against the list of modules, where there is one."""
         for path in module.modules if self._by_flat else ():
-            if not {path, f"{module.component}.{path}"} & set(self.known):
+            if not {path, f"{module.component}.{path}"} & self._every:
                 raise InvalidInput(
                     "invalid-safetensors",
                     f"The name {module.name!r:.200} would be {path}, which is not in the list of "
