@@ -76,7 +76,7 @@ class Converted:
     rounded: Mapping[str, float] = field(default_factory=dict)
     """Modules whose factor of scale was rounded, with the relative error."""
     lost: tuple[str, ...] = ()
-    """Fields of the source's metadata or configuration that the layout has no place for."""
+    """What the other layout has no place for: metadata, fields of the configuration, files."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -140,7 +140,7 @@ def convert_file(wish: ConvertWish, into: Path, progress: Progress = NO_PROGRESS
         file=name,
         tensors=len(outcome.tensors),
         rounded=outcome.rounded,
-        lost=lost,
+        lost=(*lost, *_list_other_files(wish.source, source.path)),
     )
 
 
@@ -272,6 +272,14 @@ def _relayout(
 
 _WITHOUT_PLACE = ("base_model_name_or_path", "lora_dropout", "revision", "task_type")
 """Fields of PEFT's configuration that change no weight, and that the other layouts do not have."""
+
+
+def _list_other_files(folder: Path, weights: Path) -> list[str]:
+    """Return the files of a source that is a folder which have no part in the conversion."""
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir())
+    return [f"file {name[:200]}" for name in names if name not in {weights.name, FILE_NAME}]
 
 
 def _name_file(layout: Layout, wish: ConvertWish) -> str:

@@ -47,8 +47,8 @@ def lora(
 ) -> AdapterTensors:
     """Return a LoRA of linear modules; by default alpha is twice the rank of the first."""
     tensors: dict[str, Array] = {}
-    for module, (B, A) in modules.items():
-        tensors |= {f"{module}.lora_A.weight": A, f"{module}.lora_B.weight": B}
+    for module, (b, a) in modules.items():
+        tensors |= {f"{module}.lora_A.weight": a, f"{module}.lora_B.weight": b}
     rank = next(iter(modules.values()))[1].shape[0]
     return adapter(label, tensors, dtype, **{"r": rank, "lora_alpha": 2 * rank, **config})
 
@@ -56,8 +56,8 @@ def lora(
 def factors(seed: int, out: int, rank: int, width: int) -> Factors:
     """Return random factors whose numbers every dtype holds exactly."""
     rng = np.random.default_rng(seed)
-    B, A = rng.integers(-64, 65, (out, rank)), rng.integers(-64, 65, (rank, width))
-    return B / 64, A / 64
+    b, a = rng.integers(-64, 65, (out, rank)), rng.integers(-64, 65, (rank, width))
+    return b / 64, a / 64
 
 
 def base_of(weights: Mapping[str, ArrayLike]) -> BaseTensors:
@@ -79,12 +79,12 @@ def recipe(
 
 def plan(
     method: str,
-    inputs: Mapping[AdapterTensors, float] | Sequence[tuple[AdapterTensors, Any]],
+    inputs: Sequence[tuple[AdapterTensors, Any]],
     base: BaseTensors | None = None,
     fields: Mapping[str, Any] | None = None,
     **parameters: Any,
 ) -> Composition:
-    """Return a composition of adapters with their weights, or with the fields of their inputs."""
+    """Return a composition of adapters, each with its weight or with the fields of its input."""
     items = [given if isinstance(given, dict) else {"weight": given} for _, given in inputs]
     wanted = recipe(method, items, parameters, **(fields or {}))
     return plan_composition(wanted, [item for item, _ in inputs], base)
@@ -113,16 +113,17 @@ def find(module: ComposedModule, part: str) -> EncodedTensor:
 
 def multiplied_out(module: ComposedModule) -> Array:
     """Return B A as PEFT applies it, (out, in), the factor being 1."""
-    named = {tensor.name.split(".lora_")[-1]: values(tensor) for tensor in module.tensors}
-    B, A = (next(named[key] for key in named if key.strip("embding_")[0] == one) for one in "BA")
-    product: Array = B.reshape(B.shape[0], -1) @ A.reshape(A.shape[0], -1)
+    embedding = any("lora_embedding_A" in tensor.name for tensor in module.tensors)
+    names = ("lora_embedding_{}" if embedding else "lora_{}.weight").format
+    b, a = (values(find(module, names(one))) for one in "BA")
+    product: Array = b.reshape(b.shape[0], -1) @ a.reshape(a.shape[0], -1)
     return product
 
 
 def best_approximation(matrix: Array, rank: int) -> Array:
     """Return the nearest matrix of that rank, by LAPACK."""
-    U, s, V = np.linalg.svd(matrix, full_matrices=False)
-    nearest: Array = (U[:, :rank] * s[:rank]) @ V[:rank]
+    u, s, v = np.linalg.svd(matrix, full_matrices=False)
+    nearest: Array = (u[:, :rank] * s[:rank]) @ v[:rank]
     return nearest
 
 

@@ -352,11 +352,16 @@ def _verify_not_zero(composition: Composition, zero: Sequence[bool]) -> None:
     for index, is_zero in enumerate(zero):
         if is_zero:
             label = composition.inputs[index].label
-            module = next(iter(composition.changes[index]), "")
+            module = next(iter(composition.changes[index]), None)
+            reason = (
+                "it holds no tensor"
+                if module is None
+                else f"its B is zero in {module} and in every other module, as before any training"
+            )
             raise InvalidInput(
                 "delta-zero",
-                f"{label} changes nothing: its B is zero in {module} and in every other module, as "
-                "before any training. Leave it out, or let it pass (--allow zero-delta).",
+                f"{label} changes nothing: {reason}. Leave it out, or let it pass "
+                "(--allow zero-delta).",
                 input=label,
                 module=module,
             )

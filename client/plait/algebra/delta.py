@@ -64,7 +64,7 @@ class LowRank:
     @property
     def rank(self) -> int:
         """Of the factors: an upper bound of the delta's."""
-        return self.A.shape[0]
+        return int(self.A.shape[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

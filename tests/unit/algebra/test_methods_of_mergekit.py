@@ -130,7 +130,8 @@ def test_trained_adapters_merged_into_their_base_give_the_numbers_of_mergekit(
     for layer in adapted_modules(model).values():
         base = layer.get_base_layer().weight.detach().double().numpy()
         deltas = np.stack([delta_of(layer, name) for name in folders])
-        for method, options in (PRUNED[0], PRUNED[5], DRAWN[2], DRAWN[6]):
+        cases: list[tuple[str, dict[str, Any]]] = [PRUNED[0], PRUNED[5], DRAWN[2], DRAWN[6]]
+        for method, options in cases:
             masks = chosen_masks(uniforms_of(11), range(2))
             monkeypatch.setattr("torch.bernoulli", masks)
             expected = delta_by_mergekit(method, base, deltas, **for_mergekit(weights, options))

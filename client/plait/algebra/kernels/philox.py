@@ -5,10 +5,16 @@ Salmon et al., https://doi.org/10.1145/2063384.2063405, section 4.3 and its Rand
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from plait.algebra.kernels.compiled import kernel
+
+Word: TypeAlias = np.unsignedinteger[Any]
+Words: TypeAlias = tuple[Word, Word, Word, Word]
+"""32 bits each, in uint64."""
 
 _M0 = np.uint64(0xD251_1F53)
 _M1 = np.uint64(0xCD9E_8D57)
@@ -20,9 +26,7 @@ _ROUNDS = 10
 
 
 @kernel
-def generate_block(
-    counter: tuple[int, int, int, int], key: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def generate_block(counter: Words, key: tuple[Word, Word]) -> Words:
     """Return four words for four words of counter and two of key, all in uint64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -54,7 +58,7 @@ def fill_uniforms(words: NDArray[np.uint32], start: int, out: NDArray[np.float64
 
 
 @kernel
-def _join(a: int, b: int) -> float:
+def _join(a: Word, b: Word) -> float:
     """Return 53 of the 64 bits as a number in [0, 1); every step is exact."""
     whole = ((a >> np.uint64(5)) << np.uint64(26)) | (b >> np.uint64(6))
     return np.float64(np.int64(whole)) * (1.0 / 9007199254740992.0)

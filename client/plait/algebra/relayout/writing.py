@@ -70,7 +70,7 @@ def _join(
         raise InvalidInput(
             "delta-missing",
             f"{paths} are one matrix in kohya's layout, with one factor, and have different ones "
-            "(alpha / r): convert the adapter first (plait compose --method convert).",
+            "(alpha / r): bring them to one first (plait resize NS/NAME --rank N).",
             module=target.name,
         )
     if first.alpha == 0:
