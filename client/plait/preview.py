@@ -116,6 +116,7 @@ def _look_at_deltas(
             progress.advance(1)
     finally:
         progress.finish()
+    remarks += _remark_on_method(recipe)
     remarks += _remark_on_modules(composition)
     labels = tuple(item.label for item in inputs)
     return Preview(recipe, labels, composition.dtype, summarise(found), tuple(remarks))
@@ -148,6 +149,16 @@ def _remark_on_bases(pinned: PinnedRecipe) -> list[str]:
     return [
         f"{names}: pushed without a fingerprint (--base-dir), so bases are compared by name alone."
     ]
+
+
+def _remark_on_method(recipe: Recipe) -> list[str]:
+    if recipe.definition.kind is MethodKind.COMBINATION:
+        return []
+    remark = (
+        f"{recipe.method} gives no weighted sum: what its outcome keeps of itself at that rank is "
+        "known once it is made."
+    )
+    return [remark]
 
 
 def _remark_on_modules(composition: Composition) -> list[str]:

@@ -152,16 +152,18 @@ class Repository:
         revision: str | None = None,
         *,
         base_folder: str | os.PathLike[str] | None = None,
+        tuned_folder: str | os.PathLike[str] | None = None,
         threads: int = 1,
         progress: Progress = NO_PROGRESS,
     ) -> Reproduced:
-        """Carry the recipe of a composed version out again; `is_same` tells whether it is as made.
+        """Carry out again what a version was made by; `is_same` tells whether it gives the same.
 
-        `base_folder` holds the base model, where the recipe used its weights.
+        `base_folder` holds the base model, where a recipe used its weights or the version was
+        extracted; `tuned_folder` then the full fine-tune.
 
         Raises:
-            InvalidInput: `recipe-missing`, the version was not composed; `delta-missing`, without
-                the base that the recipe used.
+            InvalidInput: `recipe-missing`, the version was neither composed nor extracted;
+                `delta-missing`, without a model that it was made with.
             NotFound: the version is not there.
         """
         from plait.reproduce import ReproduceWish, reproduce
@@ -170,6 +172,7 @@ class Repository:
             repository=self.name,
             revision=revision or HEAD,
             base_folder=None if base_folder is None else Path(base_folder),
+            tuned_folder=None if tuned_folder is None else Path(tuned_folder),
             threads=threads,
         )
         return reproduce(self._transport, self._cache, wish, progress)

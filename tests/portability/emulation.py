@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -95,7 +96,7 @@ class Machine:
         self._run()
         (status,) = self._read_words(_WORDS + 8 * (len(words) - 1), 1)
         if status:
-            raise AssertionError(f"the kernel ended with status {status}")
+            raise AssertionError(f"the kernel raised {self._read_exception(answer + 1024)}")
         for address, piece in shared.pieces:
             piece[:] = memory.mem_read(address, len(piece))
         return self._read_answer(answer, self.compiled.return_type)
@@ -109,6 +110,12 @@ class Machine:
             raise AssertionError(f"the kernel stopped at {place:#x} ({missing})") from error
         if self._emulator.reg_read(self._place) != _END:
             raise AssertionError("the kernel takes longer than a call may")
+
+    def _read_exception(self, address: int) -> object:
+        """Return the class and arguments of an exception that is raised with constant ones."""
+        (place,) = self._read_words(address, 1)
+        start, size = self._read_words(place, 2)
+        return pickle.loads(self._emulator.mem_read(start, size & 0xFFFF_FFFF))
 
     def _read_words(self, address: int, count: int) -> tuple[int, ...]:
         return struct.unpack(f"<{count}Q", self._emulator.mem_read(address, 8 * count))

@@ -23,13 +23,25 @@ define void @NRT_MemInfo_call_dtor(ptr %info) {
   ret void
 }
 
-; Kernels reshape contiguous arrays to flat ones alone: 0, a failure, for all others.
+; numba reshapes contiguous arrays alone, so the new strides follow from the new lengths.
 define i32 @numba_attempt_nocopy_reshape(i64 %nd, ptr %dims, ptr %strides, i64 %newnd, ptr %newdims,
                                          ptr %newstrides, i64 %itemsize, i32 %is_f_order) {
-  store i64 %itemsize, ptr %newstrides
-  %is_flat = icmp eq i64 %newnd, 1
-  %answer = zext i1 %is_flat to i32
-  ret i32 %answer
+  br label %test
+test:
+  %left = phi i64 [ %newnd, %0 ], [ %axis, %set ]
+  %stride = phi i64 [ %itemsize, %0 ], [ %wider, %set ]
+  %is_done = icmp eq i64 %left, 0
+  br i1 %is_done, label %done, label %set
+set:
+  %axis = sub i64 %left, 1
+  %place = getelementptr i64, ptr %newstrides, i64 %axis
+  store i64 %stride, ptr %place
+  %length_place = getelementptr i64, ptr %newdims, i64 %axis
+  %length = load i64, ptr %length_place
+  %wider = mul i64 %stride, %length
+  br label %test
+done:
+  ret i32 1
 }
 
 declare double @llvm.sqrt.f64(double)

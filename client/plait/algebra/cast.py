@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from plait.algebra.adapter_tensors import AdapterTensors
@@ -26,7 +24,8 @@ def cast_tensor(
     if kind.dtype not in _FLOATS or kind.dtype == dtype:
         return EncodedTensor(name, kind.dtype, kind.shape, adapter.read_bytes(name)), None
     values = np.asarray(adapter.read(name), np.float64)
-    cast = EncodedTensor(name, dtype, kind.shape, encode(values, dtype))
+    data = encode(values, dtype, name=f"{name} of {adapter.label}")
+    cast = EncodedTensor(name, dtype, kind.shape, data)
     norm = float(np.linalg.norm(values))
     moved = float(np.linalg.norm(round_to(values, dtype) - values))
     report = ModuleReport(
@@ -40,10 +39,3 @@ def cast_tensor(
         is_tied=False,
     )
     return cast, report
-
-
-def total_rounding(reports: list[ModuleReport]) -> float:
-    """Return what rounding changed in all, relative to the norm of all."""
-    norm = math.hypot(*(report.norm for report in reports))
-    moved = math.hypot(*(report.rounding * report.norm for report in reports))
-    return moved / norm if norm > 0.0 else 0.0

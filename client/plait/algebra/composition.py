@@ -194,6 +194,14 @@ def _find_form(label: str, change: ModuleChange, base: BaseTensors | None) -> _F
             module=module,
         )
     stored = base.shape_of(module)
+    if len(stored) < 2:
+        raise InvalidInput(
+            "shape-mismatch",
+            f"{label} changes {module} as a matrix, and the base's weight has the shape "
+            f"{list(stored)}: name the folder of the model that it was trained on.",
+            input=label,
+            module=module,
+        )
     placement = delta.placement
     if len(stored) > 2 and placement.kind is not ModuleKind.CONV:
         placement = Placement(ModuleKind.CONV, kernel=stored[2:])

@@ -57,8 +57,8 @@ def recompress_dense(
         InvalidInput: `rank-invalid` for a rank that is 0 or above the smaller side, or an energy
             outside (0, 1]; `tensor-not-finite`.
     """
-    D = np.ascontiguousarray(D, np.float64)
-    smaller = min(D.shape)
+    matrix = np.ascontiguousarray(D, np.float64)
+    smaller = min(matrix.shape)
     if rank is not None and not 1 <= rank <= smaller:
         raise InvalidInput(
             "rank-invalid",
@@ -70,13 +70,13 @@ def recompress_dense(
         raise InvalidInput(
             "rank-invalid", f"The energy to keep must be over 0 and at most 1, not {energy}."
         )
-    square = sum_row_products(D, D)
+    square = sum_row_products(matrix, matrix)
     if energy is None:
-        return _cut(D, smaller if rank is None else rank, square)
+        return _cut(matrix, smaller if rank is None else rank, square)
     most = smaller if rank is None else rank
     wanted = min(most, FIRST_RANK)
     while True:
-        found = _cut(D, wanted, square, energy=energy)
+        found = _cut(matrix, wanted, square, energy=energy)
         is_enough = found.kept_energy >= energy * square
         if is_enough or wanted == most:
             return found

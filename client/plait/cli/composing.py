@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.cli.arguments import add_json, add_message, add_url
@@ -16,7 +17,7 @@ from plait.errors import InvalidInput
 from plait.model.address import Address
 from plait.model.ids import abbreviate
 from plait.model.recipe import Allowance, Dtype, Recipe, SavedModules
-from plait.model.recipe_methods import METHODS
+from plait.model.recipe_methods import METHODS, Parameter
 from plait.model.refs import DEFAULT_BRANCH, parse_ref_name
 
 if TYPE_CHECKING:
@@ -79,19 +80,25 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 def add_parameters(parser: argparse.ArgumentParser, *, methods: tuple[str, ...]) -> None:
     """Add an option for each parameter of the methods, taken from their table."""
     group = parser.add_argument_group("parameters of the method")
-    found = {
-        name: parameter
-        for method in methods
-        for name, parameter in METHODS[method].parameters.items()
-    }
-    for name, parameter in sorted(found.items()):
-        default = "" if parameter.default is None else f" ({parameter.default})"
+    found: dict[str, list[Parameter]] = {}
+    for method in methods:
+        for name, parameter in METHODS[method].parameters.items():
+            found.setdefault(name, []).append(parameter)
+    for name, parameters in sorted(found.items()):
         group.add_argument(
             f"--{name.replace('_', '-')}",
             dest=f"parameter_{name}",
             metavar="VALUE",
-            help=f"{parameter.summary}{default}".replace("%", "%%"),
+            help=f"{parameters[0].summary}{_tell_default(parameters)}".replace("%", "%%"),
         )
+
+
+def _tell_default(parameters: Sequence[Parameter]) -> str:
+    """Return the default of methods that share a parameter, in parentheses."""
+    defaults = list(dict.fromkeys(parameter.default for parameter in parameters))
+    if defaults == [None]:
+        return ""
+    return f" ({defaults[0]})" if len(defaults) == 1 else " (each method has its own default)"
 
 
 def read_options(arguments: argparse.Namespace) -> dict[str, str]:

@@ -40,12 +40,12 @@ def keep_largest(x: Vector, keep: int) -> NDArray[np.bool_]:
         return np.ones(x.shape, np.bool_)
     codes = x.view(np.uint64)
     mask = np.empty(x.shape, np.bool_)
-    _mark_largest(codes, np.uint64(_find_code(codes, keep)), keep, mask)
+    _mark_largest(codes, _find_code(codes, keep), keep, mask)
     return mask
 
 
 @kernel
-def _find_code(codes: Codes, keep: int) -> int:
+def _find_code(codes: Codes, keep: int) -> np.uint64:
     """Return the bits of the `keep`-th largest: radix selection, from the highest digit down."""
     rank = keep
     candidates = codes
@@ -67,13 +67,13 @@ def _find_code(codes: Codes, keep: int) -> int:
                 kept[found] = code
                 found += 1
         if shift == 0 or found == 1:
-            return kept[0]
+            return np.uint64(kept[0])
         candidates = kept
         shift -= _DIGIT
 
 
 @kernel
-def _mark_largest(codes: Codes, threshold: int, keep: int, mask: NDArray[np.bool_]) -> None:
+def _mark_largest(codes: Codes, threshold: np.uint64, keep: int, mask: NDArray[np.bool_]) -> None:
     """Fill `mask`: all above the threshold, then equal ones in index order up to `keep`."""
     above = 0
     for i in range(codes.size):
