@@ -127,6 +127,10 @@ bench-peers: setup-dev $(PEERS)/.setup ## measure plait beside DVC and MLflow
 bench-resolve: setup-dev ## measure resolving tags among 100,000 commits
 	@PYTHONPATH=tests $(BIN)/python benchmarks/resolve.py
 
+.PHONY: bench-composition
+bench-composition: setup-dev ## measure compositions beside PEFT
+	@$(BIN)/python benchmarks/composition.py
+
 .PHONY: lock
 lock: ## write constraints.txt anew from the newest releases that fit
 	rm -rf $(VENV)-lock

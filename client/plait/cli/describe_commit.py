@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,6 @@ from plait.cli.terminal import Terminal, plural, printable
 from plait.errors import InvalidInput
 from plait.model.commit import Commit, Origin, OriginKind
 from plait.model.ids import CommitId, abbreviate
-from plait.model.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,14 @@ def format_note(note: Mapping[str, Any]) -> str:
 def _describe_origin(origin: Origin) -> str:
     facts = dict(origin.facts)
     words = [origin.kind.value]
-    try:
-        words.append(f"by {Recipe.from_json(facts['recipe']).summary()}")
-        del facts["recipe"]
-    except (KeyError, InvalidInput):
-        # Whoever makes a commit writes what they like into its origin.
-        words.append(_list_facts(facts, " "))
+    if "recipe" in facts:
+        # Most commits were not composed, and people wait for their log.
+        from plait.model.recipe import Recipe
+
+        with contextlib.suppress(InvalidInput):  # anybody writes what they like into an origin
+            words.append(f"by {Recipe.from_json(facts['recipe']).summary()}")
+            del facts["recipe"]
+    words.append(_list_facts(facts, " "))
     return " ".join(word for word in words if word)
 
 
