@@ -29,7 +29,7 @@ stage = @echo "==> $(1)"; $(2) || { code=$$?; echo "make: stage '$(1)' failed (e
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(VENV)/.setup ## make .venv with what the programs and the demo need (no torch)

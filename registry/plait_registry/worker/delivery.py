@@ -8,11 +8,10 @@ must not end deliveries for good.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 
 from plait.errors import PlaitError
+from plait_registry.worker.repeating_threads import RepeatingThreads
 
 IDLE_S = 1.0
 """How long to wait when nothing is due, which is how late an event may be sent."""
@@ -40,31 +39,15 @@ class DeliveryLoop:
         self._prune = prune
         self._idle_s = idle_s
         self._pause_s = pause_s
-        self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads = RepeatingThreads()
 
     def start(self, threads: int = 1) -> None:
         """Begin to deliver, so many events at a time."""
-        works = [self._clean, *[self._work] * threads]
-        # Daemons, so that a receiver that does not answer cannot hold up the end of the program.
-        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
-        for thread in self._threads:
-            thread.start()
+        self._threads.start([self._clean_step, *[self._step] * threads])
 
     def stop(self, wait_s: float = STOP_S) -> None:
         """Begin no further attempt, and wait a while for those under way."""
-        self._stopping.set()
-        end = time.monotonic() + wait_s
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
-
-    def _work(self) -> None:
-        while not self._stopping.is_set():
-            self._stopping.wait(self._step())
-
-    def _clean(self) -> None:
-        while not self._stopping.is_set():
-            self._stopping.wait(self._clean_step())
+        self._threads.stop(wait_s)
 
     def _step(self) -> float:
         """Make one attempt; return how long to wait before the next one."""

@@ -12,7 +12,6 @@ A fault is logged, and work goes on.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -21,6 +20,7 @@ from plait.errors import PlaitError
 from plait_registry.domain.jobs import JobError
 from plait_registry.services.job_services import JobServices
 from plait_registry.services.run_jobs import ClaimedJob, HeldJob
+from plait_registry.worker.repeating_threads import RepeatingThreads
 
 IDLE_S = 1.0
 """How long to wait when nothing is due, which is how late a job may begin."""
@@ -75,31 +75,15 @@ class JobLoop:
         self._seconds = seconds
         self._idle_s = idle_s
         self._pause_s = pause_s
-        self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads = RepeatingThreads()
 
     def start(self, processes: int = 1) -> None:
         """Begin to have jobs done, so many at a time."""
-        works = [self._clean, *[self._work] * processes]
-        # Daemons: a database that does not answer cannot hold up the end of the program.
-        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
-        for thread in self._threads:
-            thread.start()
+        self._threads.start([self._clean_step, *[self._step] * processes])
 
     def stop(self, wait_s: float = STOP_S) -> None:
         """Begin no further job, end those under way, and wait a while for that."""
-        self._stopping.set()
-        end = time.monotonic() + wait_s
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
-
-    def _work(self) -> None:
-        while not self._stopping.is_set():
-            self._stopping.wait(self._step())
-
-    def _clean(self) -> None:
-        while not self._stopping.is_set():
-            self._stopping.wait(self._clean_step())
+        self._threads.stop(wait_s)
 
     def _step(self) -> float:
         """Do one job; return how long to wait before the next one."""
@@ -137,7 +121,7 @@ class JobLoop:
         begun = asked = time.monotonic()
         while (status := process.wait(LOOK_S)) is None:
             now = time.monotonic()
-            if self._stopping.is_set():
+            if self._threads.is_stopping:
                 process.stop()
                 self._jobs.give_back(held)
                 _LOG.info("job %s goes back to the queue", held.id)
