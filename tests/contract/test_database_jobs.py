@@ -162,6 +162,31 @@ def test_who_has_fewer_jobs_running_comes_first(
     assert find_due(database, LATER) == "of eve"
 
 
+def test_who_had_a_turn_waits_behind_who_asked_for_less(
+    database: Database, repository: RepositoryId
+) -> None:
+    ada, eve = add_requester(database, "ada"), add_requester(database, "eve")
+    rows = [
+        job_row("ada 1", repository, requester=ada),
+        job_row("ada 2", repository, requester=ada),
+        job_row("ada retried", repository, requester=ada, due_at=MUCH_LATER),
+        job_row("eve 1", repository, requester=eve, due_at="2026-11-24T06:07:30Z"),
+        job_row("nobody's", repository),
+    ]
+    for row in rows:
+        insert_job(database, row)
+    with database.write() as records:
+        records.jobs.postpone(ada.user, LATER)
+    with database.read() as records:
+        dues = {str(row.id): records.jobs.get(row.id).due_at for row in rows}
+    assert dues["ada 1"] == dues["ada 2"] == LATER
+    assert dues["ada retried"] == MUCH_LATER
+    assert dues["nobody's"] == NOW
+    with database.write() as records:
+        records.jobs.postpone(None, MUCH_LATER)
+    assert find_due(database, LATER) == "eve 1"
+
+
 def test_open_jobs_are_counted_by_repository_and_by_user(
     database: Database, repository: RepositoryId
 ) -> None:

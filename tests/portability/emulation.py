@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -9,11 +10,12 @@ from typing import Any
 
 import numba
 import numpy as np
-import unicorn
 from numba.core import types
 from numba.core.caching import NullCache
 from numba.core.registry import CPUDispatcher
-from unicorn import arm64_const, riscv_const
+from numba.core.types.containers import BaseTuple
+from unicorn import arm64_const, riscv_const, unicorn_const
+from unicorn.unicorn_py3.unicorn import Uc, UcError
 
 from portability.object_file import load_object
 from portability.retargeting import ARM64, ENTRY, RISCV64, Compiled, Target, compile_for
@@ -40,7 +42,7 @@ class Machine:
         image = load_object(compiled.object_file, _CODE)
         self._symbols = image.symbols
         if target is ARM64:
-            self._emulator = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+            self._emulator = Uc(unicorn_const.UC_ARCH_ARM64, unicorn_const.UC_MODE_ARM)
             registers = arm64_const
             self._place = registers.UC_ARM64_REG_PC
             self._first, self._stack, self._return = (
@@ -51,7 +53,7 @@ class Machine:
             # Vectors and floating point trap unless FPEN is set.
             self._emulator.reg_write(registers.UC_ARM64_REG_CPACR_EL1, 3 << 20)
         elif target is RISCV64:
-            self._emulator = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
+            self._emulator = Uc(unicorn_const.UC_ARCH_RISCV, unicorn_const.UC_MODE_RISCV64)
             self._place = riscv_const.UC_RISCV_REG_PC
             self._first, self._stack, self._return = (
                 riscv_const.UC_RISCV_REG_A0,
@@ -104,7 +106,7 @@ class Machine:
     def _run(self) -> None:
         try:
             self._emulator.emu_start(self._symbols[ENTRY], _END, timeout=_LONGEST)
-        except unicorn.UcError as error:
+        except UcError as error:
             place = self._emulator.reg_read(self._place)
             missing = [name for name, address in self._symbols.items() if address == place]
             raise AssertionError(f"the kernel stopped at {place:#x} ({missing})") from error
@@ -115,15 +117,16 @@ class Machine:
         """Return the class and arguments of an exception that is raised with constant ones."""
         (place,) = self._read_words(address, 1)
         start, size = self._read_words(place, 2)
-        return pickle.loads(self._emulator.mem_read(start, size & 0xFFFF_FFFF))
+        data = self._emulator.mem_read(start, size & 0xFFFF_FFFF)
+        return pickle.loads(data)  # noqa: S301 - numba wrote it into the kernel
 
     def _read_words(self, address: int, count: int) -> tuple[int, ...]:
         return struct.unpack(f"<{count}Q", self._emulator.mem_read(address, 8 * count))
 
     def _read_answer(self, address: int, kind: Any) -> Any:
-        if isinstance(kind, types.NoneType):
+        if kind is types.none:
             return None
-        if isinstance(kind, types.BaseTuple):
+        if isinstance(kind, BaseTuple):
             return tuple(
                 self._read_answer(address + 8 * number, part) for number, part in enumerate(kind)
             )
@@ -170,8 +173,6 @@ class _SharedMemory:
 
 
 def _view(address: int, size: int) -> memoryview:
-    import ctypes
-
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
 
 
@@ -181,7 +182,7 @@ def _flatten(value: Any, kind: Any, shared: _SharedMemory) -> list[int]:
         shape = [int(length) for length in value.shape]
         strides = [int(stride) & (2**64 - 1) for stride in value.strides]
         return [0, 0, value.size, value.itemsize, shared.find(value), *shape, *strides]
-    if isinstance(kind, types.BaseTuple):
+    if isinstance(kind, BaseTuple):
         return [
             word
             for part, its_kind in zip(value, kind, strict=True)
@@ -192,7 +193,7 @@ def _flatten(value: Any, kind: Any, shared: _SharedMemory) -> list[int]:
     return [int(value) & (2**64 - 1)]
 
 
-class EmulatedKernel(CPUDispatcher):
+class EmulatedKernel(CPUDispatcher):  # type: ignore[misc] # numba has no types
     """A kernel that numba can call from another as ever, and that Python calls in the emulator."""
 
     target = ARM64

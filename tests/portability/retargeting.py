@@ -13,16 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 
 RUNTIME = (Path(__file__).parent / "runtime.ll").read_text()
 ENTRY = "plait_entry"
-
-FUSED = re.compile(
-    r"^\s+((?:v?fn?m(?:add|sub|la|ls)|v?fnm(?:add|sub)|xv?s?n?m(?:add|sub)|[mw]f?[as]db)[\w.]*)", re.M
-)
-"""A multiplication and an addition with one rounding, in the assembly of any target here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +39,6 @@ class Target:
 
 ARM64 = Target("arm64", "aarch64-unknown-linux-gnu", "generic")
 RISCV64 = Target("riscv64", "riscv64-unknown-linux-gnu", "generic-rv64", "+m,+a,+f,+d,+c")
-TARGETS = (
-    ARM64,
-    Target("arm64-sve2", "aarch64-unknown-linux-gnu", "neoverse-v2"),
-    Target("arm64-apple", "aarch64-unknown-linux-gnu", "apple-m1"),
-    RISCV64,
-    Target("riscv64-vector", "riscv64-unknown-linux-gnu", "generic-rv64", "+m,+a,+f,+d,+c,+v"),
-    Target("ppc64le", "powerpc64le-unknown-linux-gnu", "pwr9"),
-    Target("s390x", "s390x-unknown-linux-gnu", "z15"),
-    Target("x86-64", "x86_64-unknown-linux-gnu", "x86-64"),
-    Target("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3"),
-    Target("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4"),
-)
-"""Those that numba runs on, of which all but the first and the last but two have fused adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +49,6 @@ class Compiled:
     """Has the function ENTRY, which takes the address of 64-bit words: where to put the outcome,
     where to put an exception, the arguments; a last word is for the status, 0 where all went well.
     """
-    assembly: str
     argument_types: tuple[str, ...]
     """In LLVM's language, of all words but the last."""
     return_type: Any
@@ -101,7 +82,6 @@ def compile_for(target: Target, kernel: Any, types: tuple[Any, ...]) -> Compiled
     _optimise(module, machine)
     return Compiled(
         object_file=machine.emit_object(module),
-        assembly=machine.emit_assembly(module),
         argument_types=argument_types,
         return_type=outcome.signature.return_type,
     )
@@ -109,7 +89,8 @@ def compile_for(target: Target, kernel: Any, types: tuple[Any, ...]) -> Compiled
 
 def _read(text: str, target: Target, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     """Return a module for the target, whatever the text was for."""
-    module = llvm.parse_assembly(re.sub(r"^target (triple|datalayout).*\n", "", text, flags=re.M))
+    bare = re.sub(r"^target (triple|datalayout).*\n", "", text, flags=re.MULTILINE)
+    module = llvm.parse_assembly(bare)
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
     return module

@@ -82,7 +82,13 @@ def compose_module(
     # (2) to (4)
     kind = composition.recipe.definition.kind
     step = _COMBINE[kind]
-    cut, bias = step(composition, outline, inputs)
+    try:
+        cut, bias = step(composition, outline, inputs)
+    except InvalidInput as error:
+        if "module" in error.details:
+            raise
+        message = f"In {outline.module}: {error.message}"
+        raise InvalidInput(error.kind, message, **error.details, module=outline.module) from error
     # (5)
     dtype = composition.dtype
     tensors = [*saved, *encode_factors(outline.module, (cut.B, cut.A), placement, dtype)]
@@ -184,7 +190,8 @@ def _find_directed(
 ) -> list[float]:
     """Return the factors where a method turns deltas: those without a direction are left out."""
     recipe = composition.recipe
-    products = _products(inputs)
+    with naming(composition, outline, range(len(inputs.deltas))):
+        products = _products(inputs)
     directed = [index for index in range(len(inputs.deltas)) if products[index, index] > 0.0]
     total = math.fsum(inputs.weights)
     if not total > 0.0:
@@ -218,6 +225,12 @@ def _products(inputs: _Inputs) -> Matrix:
             if delta is not None
         ]
     )
+    if not np.isfinite(products).all():
+        raise InvalidInput(
+            "tensor-not-finite",
+            "A delta is not finite, or too large to be squared in float64: look at its factors.",
+            inputs=[index for index in here if not math.isfinite(products[index, index])],
+        )
     return products
 
 
@@ -229,11 +242,12 @@ def _combine_elements(
     combine = find_elementwise(recipe.method)
     rows, columns = next(delta.shape for delta in inputs.deltas if delta is not None)
     stacked = np.zeros((len(inputs.deltas), rows, columns))
-    for place, delta in zip(stacked, inputs.deltas, strict=True):
+    for index, (place, delta) in enumerate(zip(stacked, inputs.deltas, strict=True)):
         if isinstance(delta, LowRank):
             multiply_out(delta, out=place)
         elif delta is not None:
             place[:] = delta.compute()
+        _verify_finite(place, composition.inputs[index].label, outline.module)
     everybody = range(len(inputs.deltas))
     options = _make_options(composition, outline, "weight")
     with naming(composition, outline, everybody):
@@ -249,6 +263,19 @@ def _combine_elements(
     options = _make_options(composition, outline, "bias")
     with naming(composition, outline, everybody):
         return cut, combine(vectors, inputs.weights, options).reshape(rows)
+
+
+def _verify_finite(delta: Matrix, label: str, module: str) -> None:
+    """Check a dense delta: methods that compare magnitudes would hide what is beyond float64."""
+    # The sum tells in most cases, without an array of its own.
+    if not math.isfinite(float(delta.sum())) and not np.isfinite(delta).all():
+        raise InvalidInput(
+            "tensor-not-finite",
+            f"The delta of {label} in {module} is not finite: its factors are too large for "
+            "float64 when they are multiplied.",
+            input=label,
+            module=module,
+        )
 
 
 def _combine_factors(composition: Composition, outline: ModuleOutline, inputs: _Inputs) -> _Outcome:

@@ -20,6 +20,7 @@ side.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,12 @@ def recompress_dense(
             "rank-invalid", f"The energy to keep must be over 0 and at most 1, not {energy}."
         )
     square = sum_row_products(matrix, matrix)
+    if not math.isfinite(square):
+        raise InvalidInput(
+            "tensor-not-finite",
+            "A delta is not finite, or too large to be squared in float64: look at the factors and "
+            "weights of this module.",
+        )
     if energy is None:
         return _cut(matrix, smaller if rank is None else rank, square)
     most = smaller if rank is None else rank

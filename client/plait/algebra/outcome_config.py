@@ -21,7 +21,7 @@ def configure(composition: Composition, modules: Sequence[ComposedModule]) -> by
         LoraDescription(
             ranks={module.module: module.rank for module in modules if module.placement},
             target_modules=_find_targets(composition, modules),
-            modules_to_save=_find_saved(composition, modules),
+            modules_to_save=_find_saved(composition),
             base_name=configs[0].base_name,
             base_revision=configs[0].base_revision,
             task_type=tasks.pop() if len(tasks) == 1 else None,
@@ -31,14 +31,18 @@ def configure(composition: Composition, modules: Sequence[ComposedModule]) -> by
     )
 
 
-def _find_saved(composition: Composition, modules: Sequence[ComposedModule]) -> tuple[str, ...]:
-    """Return the names of the modules that are held whole: the inputs' own, and what has none."""
+def _find_saved(composition: Composition) -> tuple[str, ...]:
+    """Return the names of the modules that are held whole: the inputs' own, and what has none.
+
+    A trained bias alone makes no such module: PEFT loads it into the base's own, and would look for
+    the weight beside it.
+    """
     names = {name for adapter in composition.inputs for name in adapter.config.modules_to_save}
     unnamed = {
-        module.module
-        for module in modules
-        if module.placement is None
-        and not any(f".{name}." in f".{module.module}." for name in names)
+        outline.module
+        for outline in composition.modules
+        if "weight" in outline.saved
+        and not any(f".{name}." in f".{outline.module}." for name in names)
     }
     return tuple(sorted(names | unnamed))
 

@@ -49,11 +49,11 @@ def format_commit(terminal: Terminal, shown: ShownCommit) -> Iterator[str]:
         yield f"Merge:   {' '.join(map(abbreviate, commit.parents))}"
     yield f"Author:  {printable(str(commit.author))}"
     yield f"Date:    {commit.time}"
-    yield f"Base:    {printable(_describe_base(commit))}"
+    yield f"Base:    {_keep_on_line(_describe_base(commit))}"
     if commit.origin.kind is not OriginKind.TRAINING or commit.origin.facts:
-        yield f"Origin:  {printable(_describe_origin(commit.origin))}"
+        yield f"Origin:  {_keep_on_line(_describe_origin(commit.origin))}"
     for note in shown.notes:
-        yield f"Note:    {printable(format_note(note))}"
+        yield f"Note:    {_keep_on_line(format_note(note))}"
     yield ""
     for line in printable(commit.message).split("\n"):
         yield f"    {line}".rstrip()
@@ -62,6 +62,11 @@ def format_commit(terminal: Terminal, shown: ShownCommit) -> Iterator[str]:
 def format_note(note: Mapping[str, Any]) -> str:
     """Return a note as one line, as `metrics: loss=1.62`."""
     return f"{note.get('kind')}: {_list_facts(dict(note.get('body') or {}), ', ')}"
+
+
+def _keep_on_line(text: str) -> str:
+    """Return text of others that cannot pretend to be another line, such as the author's."""
+    return printable(text).replace("\n", " ")
 
 
 def _describe_origin(origin: Origin) -> str:

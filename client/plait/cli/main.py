@@ -125,6 +125,12 @@ def _run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         refused = Unavailable("unavailable", f"{where}{error.strerror or error}")
         return _fail(refused, as_json="--json" in arguments)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        refused = Unavailable(
+            "unavailable", f"This needs more memory than this machine has or gives{why}."
+        )
+        return _fail(refused, as_json="--json" in arguments)
 
 
 def _run_command(name: str, rest: list[str]) -> int:

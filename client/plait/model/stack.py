@@ -5,8 +5,8 @@
 
 A version that is a stack holds this document as `stack.json`, perhaps with words about it, and
 neither weights nor an adapter's configuration. Its adapters are named by commit and manifest, so
-that the stack's own id says which weights it means; they are not part of it, and whoever applies it
-must be able to read them.
+that the stack's own id says which weights it means. Of a stack that was composed they are parents,
+so that its repository holds them; one that was written by hand may name commits of others.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.describe import describe_folder
 from plait.errors import InvalidInput
+from plait.kernel_cache import use_kernel_cache
 from plait.model.adapter import FILE_NAME, AdapterConfig, parse_adapter_config
 from plait.model.diff import FieldChange, ManifestDiff, diff_configs, diff_manifests
 from plait.model.ids import CommitId
@@ -114,6 +115,7 @@ def _compare_deltas(
     old: Version, new: Version, configs: list[AdapterConfig]
 ) -> tuple[DeltaComparison | None, str | None]:
     try:
+        use_kernel_cache()
         from plait.algebra.delta_change import compare_deltas
     except ImportError:
         return None, NEEDS_NUMPY

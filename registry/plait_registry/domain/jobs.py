@@ -267,9 +267,12 @@ class JobTable(Protocol):
     def find_due(self, now: str) -> JobId | None:
         """Return the job whose turn it is.
 
-        Whoever has fewer jobs running comes first, so that nobody keeps the others waiting by
-        asking for many; then the one that is longest due.
+        Whoever has fewer jobs running comes first; then the one that is longest due. With
+        `postpone`, nobody keeps the others waiting by asking for many.
         """
+
+    def postpone(self, user: UserId | None, now: str) -> None:
+        """Let all that a user has due wait as if it had come now, behind what others asked for."""
 
     def update(self, job: JobRow) -> None:
         """Write what changes while a job lives; the caller read it in this transaction."""

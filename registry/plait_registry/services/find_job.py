@@ -2,7 +2,7 @@
 
 - Who may read a repository sees its jobs: who asked, where each stands, and what came of it.
 - What is inside, as the recipe, the message, the log and the words of an error, names inputs. It is
-  for who asked, and for who may read all of the inputs.
+  for who asked, by a token that reaches them, and for who may read all of the inputs.
 - A job's own process reports by the job's token, and is shown this job and no other.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plait.errors import NotFound, PermissionDenied
-from plait_registry.domain.access import Caller, Right, verify_right
+from plait_registry.domain.access import Access, Caller, Right, Scope, verify_right
 from plait_registry.domain.jobs import JobId, JobRow, lost_lease, missing_job
 from plait_registry.domain.ports import Records
 from plait_registry.services.access import find_repository
@@ -88,13 +88,19 @@ def is_requester(caller: Caller, job: JobRow) -> bool:
 
 def look_at(records: Records, caller: Caller, job: JobRow) -> JobView:
     """Return a job that the caller may see, with what is inside if they may see that, too."""
-    if not (is_requester(caller, job) or _is_of(caller, job)):
+    asked = is_requester(caller, job) and _reaches_inputs(caller, job)
+    if not (asked or _is_of(caller, job)):
         try:
             for name in job.inputs:
                 find_repository(records, caller, name, Right.READ)
         except NotFound:
             return JobView(job, None)
     return JobView(job, records.jobs.load_payload(job.id))
+
+
+def _reaches_inputs(caller: Caller, job: JobRow) -> bool:
+    """Tell whether the caller's token, which may be one of few scopes, reaches all inputs."""
+    return all(caller.narrowed([Scope(name.key, Access.READ)]) for name in job.inputs)
 
 
 def _is_of(caller: Caller, job: JobRow) -> bool:

@@ -106,6 +106,8 @@ class ClaimJob:
                 return None
             begun = found.begun(lease, now)
             records.jobs.update(begun)
+            # Their turn is over: with one process, nobody's jobs run while another one is chosen.
+            records.jobs.postpone(found.requester.user, now)
             return ClaimedJob(begun, token)
 
         return self._database.transact(claim)

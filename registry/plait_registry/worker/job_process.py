@@ -19,7 +19,8 @@ from plait_registry.services.run_jobs import ClaimedJob
 from plait_registry.settings import Settings, build_job_environment
 from plait_registry.worker.job_folder import JobFolder
 
-COMMAND = (sys.executable, "-m", "plait_registry.worker.run_job")
+COMMAND = (sys.executable, "-P", "-m", "plait_registry.worker.run_job")
+"""With -P nothing is imported from the folder that it works in, where files of others lie."""
 LARGEST_OUTPUT = 8_000
 """Bytes of what a process printed that are kept: the last ones."""
 PATIENCE_S = 3.0

@@ -10,6 +10,7 @@ import pytest
 
 from plait.algebra.adapter_tensors import AdapterTensors, BaseTensors
 from plait.algebra.compose_module import compose_module
+from plait.algebra.dense_svd import recompress_dense
 from plait.algebra.outcome import ComposedModule
 from plait.errors import InvalidInput
 from reference.compositions import (
@@ -379,3 +380,19 @@ def test_one_thread_and_two_give_the_same_bytes(method: str, parameters: dict[st
     expected = tensors_of(carry_out(composition, threads=1))
     assert tensors_of(carry_out(composition, threads=2)) == expected
     assert len(expected) == 24
+
+
+@pytest.mark.parametrize("method", ["sum", "ties", "slerp"])
+def test_delta_beyond_double_precision_is_refused_and_its_module_named(method: str) -> None:
+    huge = {Q: (np.full((12, 3), 1e300), np.full((3, 10), 1e300))}
+    inputs = [(lora("team/huge@1", huge, "F64"), 1.0), (TWO, 1.0)]
+    parameters: dict[str, Any] = {"density": 0.5} if method == "ties" else {}
+    with pytest.raises(InvalidInput, match="too large") as caught:
+        carry_out(plan(method, inputs, None, None, **parameters))
+    assert caught.value.kind == "tensor-not-finite"
+    assert caught.value.details["module"] == Q
+
+
+def test_dense_delta_that_cannot_be_squared_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="too large to be squared"):
+        recompress_dense(np.full((3, 4), 1e160), rank=1)

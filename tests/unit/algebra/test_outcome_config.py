@@ -95,6 +95,13 @@ def test_copy_of_an_adapted_module_is_no_saved_module() -> None:
     assert config_of(adapter("a/a@1", tensors, r=2))["modules_to_save"] is None
 
 
+def test_module_of_which_only_the_bias_was_trained_is_no_saved_module() -> None:
+    # PEFT looks for the weight of every saved module, and loads a bias without that.
+    b, a = HELD[Q]
+    tensors = {f"{Q}.lora_A.weight": a, f"{Q}.lora_B.weight": b, "norm.bias": np.ones(8)}
+    assert config_of(adapter("a/a@1", tensors, r=2, bias="all"))["modules_to_save"] is None
+
+
 def test_base_and_task_are_the_inputs_own() -> None:
     base = {"base_model_name_or_path": "micro/base", "revision": "r1", "task_type": "CAUSAL_LM"}
     one = lora("a/a@1", HELD, **base)

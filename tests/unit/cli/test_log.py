@@ -1,5 +1,6 @@
 """`plait log` and `plait show`, offline."""
 
+import io
 import re
 from collections.abc import Sequence
 
@@ -7,7 +8,11 @@ import pytest
 
 from copies.prompt import Prompt
 from copies.workshop import Workshop
+from plait.cli.describe_commit import ShownCommit, format_commit
 from plait.cli.log_graph import LogGraph
+from plait.cli.terminal import Terminal
+from plait.model.commit import Base, Commit, Origin, OriginKind, Person
+from plait.model.ids import CommitId, ManifestId
 from plait.working_copy.branch import create_branch
 from plait.working_copy.switch import detach
 from plait.working_copy.tag import create_tag
@@ -109,6 +114,24 @@ def test_message_of_others_cannot_control_the_terminal(ada: Prompt, workshop: Wo
     ada.run("commit", "-m", "evil \N{RIGHT-TO-LEFT OVERRIDE}text")
     for words in (("log",), ("log", "--oneline"), ("show",)):
         assert "evil ?text" in ada.run(*words)
+
+
+def test_facts_of_others_cannot_pretend_to_be_lines_of_the_log() -> None:
+    forged = "1\nAuthor:  Root <root@example.org>"
+    commit = Commit(
+        manifest=ManifestId("a" * 64),
+        parents=(),
+        author=Person("Eve", ""),
+        time="2026-11-24T06:07:00Z",
+        message="A version",
+        base=Base(forged),
+        origin=Origin(OriginKind.TRAINING, {"note": forged}),
+    )
+    notes = [{"kind": "metrics", "body": {"loss": forged}}]
+    terminal = Terminal(io.StringIO(), io.StringIO(), environ={})
+    lines = list(format_commit(terminal, ShownCommit(CommitId("f" * 64), commit, notes=notes)))
+    assert [line for line in lines if line.startswith("Author:")] == ["Author:  Eve"]
+    assert not any("\n" in line for line in lines)
 
 
 def test_show_tells_the_adapter_and_its_files(ada: Prompt, workshop: Workshop) -> None:

@@ -180,6 +180,16 @@ def test_refusal_of_the_system_is_no_bug(run: Run, monkeypatch: pytest.MonkeyPat
     assert result.facts()["error"]["kind"] == "unavailable"
 
 
+def test_memory_that_does_not_suffice_is_no_bug(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise MemoryError("Unable to allocate 14.6 TiB")
+
+    monkeypatch.setattr(entry, "_run_command", refuse)
+    result = run("log", "--json", status=1)
+    assert "more memory than this machine has or gives (Unable to allocate 14.6 TiB)" in result.err
+    assert result.facts()["error"]["kind"] == "unavailable"
+
+
 def test_message_that_the_terminal_cannot_show_is_shown_in_escapes(workshop: Workshop) -> None:
     workshop.train_and_commit(1, "模型")
     done = subprocess.run(

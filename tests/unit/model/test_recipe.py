@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from plait.errors import InvalidInput
 from plait.model import canonical
 from plait.model.ids import hash_bytes
 from plait.model.recipe import (
+    LARGEST_EXPRESSIONS,
     LARGEST_RECIPE,
     MOST_INPUTS,
     Allowance,
@@ -267,6 +269,22 @@ def test_as_many_inputs_as_a_commit_can_have_parents_and_no_more() -> None:
 def test_recipe_that_would_not_fit_into_a_commit_is_refused() -> None:
     modules = {f"model.layers.{number}.{'x' * 200}": 1 for number in range(LARGEST_RECIPE // 200)}
     assert "fit into a commit" in refuse(one_input(modules=modules))
+
+
+def test_document_far_beyond_any_recipe_is_refused_before_its_patterns_are_read() -> None:
+    names = {f"{number}.{'x' * 1_000}": 1 for number in range(60_000)}
+    start = time.perf_counter()
+    assert "fit into a commit" in refuse(one_input(modules=names))
+    assert time.perf_counter() - start < 5  # seconds; reading them takes minutes
+
+
+def test_regular_expressions_of_a_recipe_are_bounded_all_together() -> None:
+    items = [
+        {"adapter": f"team/a{number}", "modules": {f"(?:{'[ab]' * 25})": 1}}
+        for number in range(LARGEST_EXPRESSIONS // 100)
+    ]
+    assert "regular expressions of over" in refuse(document(inputs=items))
+    assert len(Recipe.from_json(document(inputs=items[:-10])).inputs) == len(items) - 10
 
 
 @pytest.mark.parametrize("method", ["cast", "stack"])

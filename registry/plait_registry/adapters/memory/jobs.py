@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing_extensions import override
 
 from plait_registry.adapters.memory.state import MemoryTable, verify_present
+from plait_registry.domain.accounts import UserId
 from plait_registry.domain.jobs import JobId, JobRow, JobState, JobTable, missing_job
 from plait_registry.domain.records import RepositoryId
 
@@ -64,6 +65,13 @@ class MemoryJobTable(MemoryTable, JobTable):
         ]
         first = min(due, default=None)
         return None if first is None else first[3]
+
+    @override
+    def postpone(self, user: UserId | None, now: str) -> None:
+        for key, job in self._draft.jobs.items():
+            is_due = job.state is JobState.QUEUED and job.due_at < now
+            if is_due and job.requester.user == user:
+                self._draft.jobs[key] = replace(job, due_at=now)
 
     @override
     def update(self, job: JobRow) -> None:

@@ -116,6 +116,15 @@ class SqlJobTable(JobTable):
         return None if found is None else JobId(found)
 
     @override
+    def postpone(self, user: UserId | None, now: str) -> None:
+        whose = jobs.c.user_id.is_(None) if user is None else jobs.c.user_id == user
+        self._connection.execute(
+            update(jobs)
+            .where(whose, jobs.c.state == JobState.QUEUED.value, jobs.c.due_at < now)
+            .values(due_at=now)
+        )
+
+    @override
     def update(self, job: JobRow) -> None:
         self._connection.execute(
             update(jobs).where(jobs.c.id == job.id).values(_write_changing(job))

@@ -123,6 +123,19 @@ def test_who_asked_sees_what_is_inside(place: Place) -> None:
     assert place.jobs.get(ADMIN, job.id).payload is not None
 
 
+def test_who_asked_sees_what_is_inside_only_by_a_token_that_reaches_the_inputs(
+    place: Place,
+) -> None:
+    job = place.submit()
+    scopes = (Scope("team/sql", Access.ADMIN), Scope("lab/other", Access.READ))
+    narrow = replace(place.will, scopes=scopes)
+    assert place.jobs.get(narrow, job.id).payload is None
+    wide = replace(
+        place.will, scopes=(Scope("team", Access.READ), Scope("lab/secret", Access.READ))
+    )
+    assert place.jobs.get(wide, job.id).payload is not None
+
+
 def test_reader_of_the_target_sees_the_job_and_what_is_inside_only_if_all_inputs_are_readable(
     place: Place,
 ) -> None:
@@ -453,3 +466,17 @@ def test_jobs_are_kept_for_some_days_after_their_end(place: Place) -> None:
     assert place.jobs.prune() == 1
     with pytest.raises(NotFound):
         place.get(job.id)
+
+
+def test_one_process_does_not_do_all_jobs_of_one_user_before_those_of_others(place: Place) -> None:
+    many = [place.submit().id for _ in range(3)]
+    place.clock.move(SECOND)
+    one = place.submit(ADMIN).id
+    place.clock.move(SECOND)
+    done = []
+    for _ in range(4):
+        claimed = place.claim()
+        place.clock.move(SECOND)
+        place.jobs.complete(place.authenticate(claimed.token), claimed.job.id, RESULT)
+        done.append(claimed.job.id)
+    assert done == [many[0], one, many[1], many[2]]
