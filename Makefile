@@ -129,7 +129,7 @@ bench-resolve: setup-dev ## measure resolving tags among 100,000 commits
 
 .PHONY: bench-composition
 bench-composition: setup-dev ## measure compositions beside PEFT
-	@$(BIN)/python benchmarks/composition.py
+	@for name in composition peft_errors extraction; do echo "==> $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 .PHONY: lock
 lock: ## write constraints.txt anew from the newest releases that fit

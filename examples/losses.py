@@ -3,8 +3,8 @@
     python examples/losses.py BASE TOKENS.safetensors NAME=ADAPTER_FOLDER...
 
 Prints a table: a line for the base alone and for each adapter, a column for each tensor of token
-ids (rows, length). The loss is the mean of the next token's, in nats; everything runs in float32 on the
-CPU. Needs torch, transformers and peft.
+ids (rows, length). The loss is the mean of the next token's, in nats; everything runs in float32
+on the CPU. Needs torch, transformers and peft.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from plait.compose_folder import Workplace, compose_folder
 from plait.compose_inputs import PinnedRecipe, pin_recipe, pull_inputs, use_base
 from plait.describe import Description, describe_folder
 from plait.destination import write_destination
-from plait.errors import Conflict
+from plait.errors import Conflict, NotFound
 from plait.inherited_history import (
     History,
     collect_history,
@@ -99,8 +99,8 @@ def compose(
     if wish.base_folder is not None:
         pinned = use_base(pinned, wish.base_folder, progress)
     # (2) find the branch.
-    head = find_head(transport, wish.repository, wish.branch, create=wish.create)
-    _verify_readers(transport, wish.repository, pinned)
+    head, is_absent = _look(transport, wish)
+    _verify_readers(transport, wish.repository, pinned, is_absent=is_absent)
     inputs = pull_inputs(transport, cache, pinned, progress)
     with tempfile.TemporaryDirectory(prefix="plait-compose-") as name:
         # (3) carry out.
@@ -115,6 +115,8 @@ def compose(
         if head is not None and _is_there(transport, wish.repository, head, commit):
             return replace(outcome, commit=head)
         # (5) push.
+        if is_absent:
+            find_head(transport, wish.repository, wish.branch, create=True)
         tips = [(item.repository, item.id) for item in pinned.inputs]
         history = collect_history(transport, wish.repository, tips)
         request = PushRequest(
@@ -227,15 +229,31 @@ def _is_there(
     return there.manifest == commit.manifest and there.origin == commit.origin
 
 
-def _verify_readers(transport: Transport, repository: RepositoryName, pinned: PinnedRecipe) -> None:
+def _look(transport: Transport, wish: ComposeWish) -> tuple[CommitId | None, bool]:
+    """Return where the branch is, and whether the repository has yet to be made."""
+    try:
+        return find_head(transport, wish.repository, wish.branch, create=False), False
+    except NotFound:
+        if not wish.create:
+            raise
+        # It is made once there is something to put into it.
+        return None, True
+
+
+def _verify_readers(
+    transport: Transport, repository: RepositoryName, pinned: PinnedRecipe, *, is_absent: bool
+) -> None:
     if Allowance.DISCLOSURE in pinned.recipe.allow:
         return
-    answer = transport.call("GET", repository_path(repository))
+    is_private = True  # as a repository is made
+    if not is_absent:
+        answer = transport.call("GET", repository_path(repository))
+        is_private = wire.decode(wire.Repository, answer).private
     verify_disclosure(
         transport,
         repository,
         [(item.label, item.repository) for item in pinned.inputs],
-        target_is_private=wire.decode(wire.Repository, answer).private,
+        target_is_private=is_private,
     )
 
 

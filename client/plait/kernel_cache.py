@@ -36,9 +36,11 @@ def use_kernel_cache() -> None:
     Raises:
         ImportError: numba is not installed.
     """
-    import numba
+    from numba.core import config
 
-    numba.config.CACHE_DIR = str(open_folder(_SOURCES, numba.config.CACHE_DIR))
+    # By names: numba sets these when it is imported.
+    folder = open_folder(_SOURCES, getattr(config, "CACHE_DIR"))  # noqa: B009
+    setattr(config, "CACHE_DIR", str(folder))  # noqa: B010
 
 
 def open_folder(sources: Path, given: str = "") -> Path:

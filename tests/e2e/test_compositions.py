@@ -304,3 +304,9 @@ def test_job_of_a_composition_that_cannot_be_done_fails_with_its_reason(shelf: S
     words = ("--remote", "-o", shelf.blend, "--method", "sum", "--rank", "999")
     error = shelf.refusal(*words, shelf.cpp, shelf.prose)
     assert error["kind"] == "rank-invalid"
+
+
+def test_refused_composition_makes_no_repository(shelf: Shelf) -> None:
+    words = ("-o", shelf.blend, "--create", "--method", "sum", "--rank", "999")
+    assert shelf.refusal(*words, shelf.cpp, shelf.prose)["kind"] == "rank-invalid"
+    assert shelf.client.refusal("log", shelf.blend)["kind"] == "repository-not-found"

@@ -1,4 +1,4 @@
-"""Full fine-tunes become adapters, and adapters of any family and layout plain LoRAs: by the CLI."""
+"""Full fine-tunes become adapters, and adapters of any family and layout plain LoRAs."""
 
 from __future__ import annotations
 
@@ -108,9 +108,7 @@ def test_more_rank_keeps_more_and_each_is_reproduced_on_another_machine(
     kept = []
     for rank in (2, 16, 64):
         made = bench.extract("--rank", rank, "--threads", "2", *QUICK)
-        again = make_client().facts(
-            "reproduce", bench.name, *models, "--threads", "1", limit=LIMIT
-        )
+        again = make_client().facts("reproduce", bench.name, *models, "--threads", "1", limit=LIMIT)
         assert (again["same"], again["actual"]) == (True, made["manifest"])
         assert again["recipe"]["tuned"] == made["facts"]["tuned"]
         kept.append(made["report"]["kept"])
@@ -215,7 +213,7 @@ def test_converted_adapter_merges_to_the_weights_that_peft_makes_of_the_original
     words: list[object] = ["convert", bench.name, "--to", "out", "--dtype", "F32"]
     if adapter not in WITHOUT_BASE:
         words += ["--base-dir", base]
-    if adapter not in WITHOUT_BASE + ["cpp-vera"]:
+    if adapter not in [*WITHOUT_BASE, "cpp-vera"]:
         words += ["--rank", FULL]
     bench.client.run(*words, limit=LIMIT)
     expected = merge(base, bench.zoo / "adapters" / adapter)
@@ -325,8 +323,9 @@ def test_kohya_file_becomes_a_version_and_comes_back_bit_for_bit(
     held = read_by_library((pulled / WEIGHTS).read_bytes())
     prefix = "base_model.model."
     assert held[f"{prefix}unet.{PATH}.lora_A.weight"] == tensors[f"{SDXL}.lora_down.weight"]
-    assert held[f"{prefix}text_encoder.{TEXT_PATH}.lora_B.weight"] == (
-        tensors[f"{TEXT}.lora_up.weight"]
+    assert (
+        held[f"{prefix}text_encoder.{TEXT_PATH}.lora_B.weight"]
+        == (tensors[f"{TEXT}.lora_up.weight"])
     )
     config = json.loads((pulled / CONFIG).read_text("utf-8"))
     assert (config["r"], config["lora_alpha"]) == (4, 2)
@@ -378,9 +377,7 @@ def test_list_of_modules_tells_names_that_no_table_knows(client: Client, tmp_pat
     source = tmp_path / "odd.safetensors"
     name = "lora_unet_my_blocks_0_to_q"
     source.write_bytes(
-        write(
-            {f"{name}.lora_down.weight": matrix(2, 8), f"{name}.lora_up.weight": matrix(8, 2)}
-        )
+        write({f"{name}.lora_down.weight": matrix(2, 8), f"{name}.lora_up.weight": matrix(8, 2)})
     )
     error = client.refusal("convert", source, "--to", "out")
     assert "--modules" in error["message"]

@@ -1,3 +1,4 @@
+# ruff: noqa: N806 - matrices have the names of the papers
 """Dense deltas cut to a rank against LAPACK: small and large sides, flat and steep spectra."""
 
 from __future__ import annotations
@@ -7,12 +8,13 @@ import pytest
 
 from plait.algebra.dense_svd import recompress_dense
 from plait.errors import InvalidInput
+from reference.svd import Matrix
 
 SHAPES = [(1, 1), (40, 64), (64, 300), (300, 64), (520, 400)]
 SPECTRA = ["flat", "slow", "steep", "low-rank"]
 
 
-def make_matrix(shape: tuple[int, int], spectrum: str) -> np.ndarray:
+def make_matrix(shape: tuple[int, int], spectrum: str) -> Matrix:
     rng = np.random.default_rng(1)
     smaller = min(shape)
     U = np.linalg.qr(rng.standard_normal((shape[0], smaller)))[0]
@@ -24,7 +26,7 @@ def make_matrix(shape: tuple[int, int], spectrum: str) -> np.ndarray:
         "steep": 2.0**-place,
         "low-rank": np.where(place < 3, 1.0 + place, 0.0),
     }[spectrum]
-    matrix: np.ndarray = (U * sigma) @ V.T
+    matrix: Matrix = (U * sigma) @ V.T
     return matrix
 
 
@@ -32,10 +34,10 @@ def make_matrix(shape: tuple[int, int], spectrum: str) -> np.ndarray:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_cut_is_as_close_as_the_best(shape: tuple[int, int], spectrum: str) -> None:
     D = make_matrix(shape, spectrum)
-    rank = min(8, min(shape))
+    rank = min(8, *shape)
     found = recompress_dense(D, rank=rank)
     sigma = np.linalg.svd(D, compute_uv=False)
-    best, norm = np.linalg.norm(sigma[rank:]), np.linalg.norm(sigma)
+    best, norm = float(np.linalg.norm(sigma[rank:])), float(np.linalg.norm(sigma))
     error = np.linalg.norm(found.B @ found.A - D)
     # A flat spectrum has no best subspace, but any is within the guarantee of block Krylov.
     assert best - 1e-12 * norm <= error <= 1.01 * best + 1e-12 * norm

@@ -1,3 +1,4 @@
+# ruff: noqa: N806 - matrices have the names of the papers
 """Recompressions of sums against LAPACK's SVD of the dense sum, on shapes and spectra of all kinds.
 
 Errors are measured against the norm before cancellation: no method can do better in float64.
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.svd import Matrix, low_rank, multiply_out_all, scale_of
 
 from plait.algebra.delta import LowRank
 from plait.algebra.low_rank_svd import recompress
 from plait.algebra.truncation import Recompressed
 from plait.errors import InvalidInput
+from reference.svd import Matrix, low_rank, multiply_out_all, scale_of
 
 TOLERANCE = 1e-13
 """Of the scale."""
@@ -154,7 +155,10 @@ def test_what_overflows_when_squared_is_refused() -> None:
 
 
 def test_deltas_of_other_shapes_are_refused() -> None:
-    one, other = low_rank(np.ones((6, 3)), np.ones((3, 5))), low_rank(np.ones((6, 3)), np.ones((3, 4)))
+    one, other = (
+        low_rank(np.ones((6, 3)), np.ones((3, 5))),
+        low_rank(np.ones((6, 3)), np.ones((3, 4))),
+    )
     with pytest.raises(InvalidInput, match="cannot be summed") as caught:
         recompress([(one, 1.0), (other, 1.0)])
     assert caught.value.kind == "shape-mismatch"

@@ -23,9 +23,7 @@ def test_a_pattern_that_is_not_refused_matches_as_peft_matches_it(
     assert found == (re.match(rf"(.*\.)?({pattern})$", module) is not None)
 
 
-@given(
-    pattern=st.text("ab1.-\u00e9", max_size=6), module=st.text("ab1.-\u00e9\n", max_size=10)
-)
+@given(pattern=st.text("ab1.-\u00e9", max_size=6), module=st.text("ab1.-\u00e9\n", max_size=10))
 def test_a_plain_name_matches_as_peft_matches_it(pattern: str, module: str) -> None:
     assert matches_module(pattern, module) == (
         re.match(rf"(.*\.)?({pattern})$", module) is not None

@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - matrices have the names of the papers
 """Dense twins of the recompressions, by LAPACK."""
 
 from __future__ import annotations

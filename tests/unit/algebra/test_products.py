@@ -1,3 +1,4 @@
+# ruff: noqa: N803, N806 - matrices have the names of the papers
 from typing import Any
 
 import numpy as np

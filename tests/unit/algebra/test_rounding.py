@@ -10,19 +10,27 @@ Values = NDArray[np.float64]
 SPECIAL = [0.0, -0.0, 1.0, 2.0**-24, 2.0**-25, 2.0**-149, 2.0**-150, 2.0**-133, 2.0**-134, 65504.0]
 
 
+def read_halves(codes: NDArray[np.int64]) -> Values:
+    return codes.astype(np.uint16).view(np.float16).astype(np.float64)
+
+
+def read_singles(codes: NDArray[np.int64]) -> Values:
+    return codes.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
 def make_values() -> Values:
     """Return values on, between and just beside the codes of every narrow dtype, below 65000."""
     rng = np.random.default_rng(1)
+    halves = np.sort(rng.integers(0, 0x7C00 - 1, 2000))
+    brains = np.sort(rng.integers(0, 0x4780 - 1, 2000))
+    singles = np.sort(rng.integers(0, 0x4780_0000 - 1, 2000))
     exact = [np.array(SPECIAL)]
-    for bits, dtype, shift, most in (
-        (np.uint16, np.float16, 0, 0x7C00),
-        (np.uint32, np.float32, 16, 0x4780),
-        (np.uint32, np.float32, 0, 0x4780_0000),
+    for low, high in (
+        (read_halves(halves), read_halves(halves + 1)),
+        (read_singles(brains << 16), read_singles(brains + 1 << 16)),
+        (read_singles(singles), read_singles(singles + 1)),
     ):
-        codes = np.sort(rng.integers(0, most - 1, 2000)).astype(bits)
-        for next_code in (0, 1):
-            exact.append(((codes + bits(next_code)) << bits(shift)).view(dtype).astype(np.float64))
-        exact.append((exact[-1] + exact[-2]) / 2)
+        exact += [low, high, (low + high) / 2]
     values = np.concatenate(exact)
     values = np.concatenate([values, np.nextafter(values, -1.0), np.nextafter(values, 1e9)])
     values = values[np.abs(values) < 65000]
@@ -32,14 +40,15 @@ def make_values() -> Values:
 def nearest_brains(values: Values) -> NDArray[np.uint16]:
     """Return codes of bfloat16 by comparing exact distances to both neighbours."""
     magnitudes = np.abs(values)
-    codes = np.arange(0x7F80, dtype=np.uint32)
-    table = (codes << 16).view(np.float32).astype(np.float64)
+    table = read_singles(np.arange(0x7F80) << 16)
     low = np.searchsorted(table, magnitudes, side="right") - 1
     high = np.minimum(low + 1, 0x7F7F)
     down, up = magnitudes - table[low], table[high] - magnitudes
     take_high = (up < down) | ((up == down) & (low % 2 == 1))
     chosen = np.where(take_high, high, low)
-    return (chosen | (np.signbit(values).astype(np.int64) << 15)).astype("<u2")
+    signs = np.signbit(values).astype(np.int64) << 15
+    codes: NDArray[np.uint16] = (chosen | signs).astype(np.uint16)
+    return codes
 
 
 def test_halves_are_those_of_numpys_one_rounding() -> None:
