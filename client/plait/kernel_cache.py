@@ -22,7 +22,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from plait.configuration import find_cache
 
 KEPT = 4
 """Folders of other versions may be in use, by a server that was not restarted yet, say."""
@@ -61,7 +60,7 @@ def _find_parents(sources: Path, given: str) -> Iterator[Path]:
         yield Path(given)
     yield sources / "__pycache__"
     with contextlib.suppress(RuntimeError):  # this user has no home
-        yield find_cache(os.environ) / "kernels"
+        yield Path.home() / ".cache" / "plait" / "kernels"
 
 
 def _digest(sources: Path) -> str:

@@ -67,10 +67,10 @@ def add_arithmetic(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--base-dir", metavar="DIR", help="the base model's folder, where its weights are needed"
     )
-    add_threads(group)
+    add_threads(parser)
 
 
-def add_threads(parser: argparse._ActionsContainer) -> None:
+def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add `--threads`, for `count_threads`."""
     parser.add_argument(
         "--threads", metavar="N", type=int, default=0, help="work in so many (one a core)"
