@@ -7,7 +7,7 @@ alone, old arithmetic would go on: other bits than everywhere else, without a wo
 name has the digest of all kernels' sources and the versions of what compiles them.
 
 The folder is, of these, the first that can be written to: one in NUMBA_CACHE_DIR, if that is set;
-beside the kernels' sources, where Python keeps what it compiles; in the cache (PLAIT_CACHE_DIR);
+beside the kernels' sources, where Python keeps what it compiles; in `~/.cache/plait`;
 a temporary one, which ends with the process. The last four that were used are kept.
 """
 
@@ -21,7 +21,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
 
 KEPT = 4
 """Folders of other versions may be in use, by a server that was not restarted yet, say."""

@@ -81,10 +81,10 @@ def test_a_folder_that_cannot_be_written_is_passed_over(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (sources / "__pycache__").write_text("a file where a folder would have to be")
-    monkeypatch.setenv("PLAIT_CACHE_DIR", str(tmp_path / "cache"))
-    assert open_folder(sources).parent == tmp_path / "cache" / "kernels"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert open_folder(sources).parent == tmp_path / "home/.cache/plait/kernels"
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("PLAIT_CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
     assert open_folder(sources).is_dir()
 
 
