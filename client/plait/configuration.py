@@ -89,7 +89,7 @@ def from_environment(environ: Mapping[str, str], *, folder: Path | None = None) 
         tokens[given_for] = environ["PLAIT_TOKEN"].strip()
     return Configuration(
         url=url,
-        cache_dir=find_cache(environ),
+        cache_dir=_find_cache(environ),
         author=_find_author(environ, _table(document, "author", config_file), config_file),
         config_file=config_file,
         tokens={address: token for address, token in tokens.items() if token},
@@ -161,7 +161,7 @@ def _find_config_file(environ: Mapping[str, str]) -> Path:
     return _find_home(environ, "XDG_CONFIG_HOME", ".config") / "plait" / "config.toml"
 
 
-def find_cache(environ: Mapping[str, str]) -> Path:
+def _find_cache(environ: Mapping[str, str]) -> Path:
     """Return the folder of this user's cache."""
     if environ.get("PLAIT_CACHE_DIR"):
         return Path(environ["PLAIT_CACHE_DIR"])
