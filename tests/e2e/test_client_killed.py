@@ -76,7 +76,7 @@ def test_push_that_was_interrupted_says_so_and_ends_soon(
     person.run("repo", "create", name)
     wiretap.reset()
     push = person.start("push", folder, name, "-m", "First")
-    wait_for(sent(wiretap, SIZE // 3), limit=30, what="bytes")
+    wait_for(sent(wiretap, SIZE // 20), limit=30, what="bytes")
     push.send_signal(signal.SIGINT)
     outcome = person.finish(push, limit=10)
     assert (outcome.status, outcome.out) == (130, "")
