@@ -109,7 +109,8 @@ def extract(
     # (1) complete.
     plan, facts = _prepare(wish, progress)
     # (2) find the branch.
-    find_head(transport, target.repository, target.branch, create=target.create)
+    if not target.create:  # else it is made once there is something to put into it
+        find_head(transport, target.repository, target.branch, create=False)
     with tempfile.TemporaryDirectory(prefix="plait-extract-") as name:
         # (3) compute.
         adapter = extract_folder(

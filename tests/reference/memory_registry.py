@@ -74,6 +74,13 @@ def make_version_of(
 ) -> Version:
     """Return a truthful version with that weights file."""
     files = {CONFIG: CONFIG_BYTES, WEIGHTS: weights, **(more or {})}
+    return make_version_with(files, message, parents, OriginKind.TRAINING)
+
+
+def make_version_with(
+    files: Mapping[str, bytes], message: str, parents: tuple[CommitId, ...], origin: OriginKind
+) -> Version:
+    """Return a truthful version with these files."""
     manifest = Manifest.of(
         digest_file(FilePath(path), len(data), [data]) for path, data in files.items()
     )
@@ -84,7 +91,7 @@ def make_version_of(
         "2026-11-24T06:07:00Z",
         message,
         Base("org/base"),
-        Origin(OriginKind.TRAINING),
+        Origin(origin),
     )
     contents = {hash_bytes(data): data for data in files.values()}
     return Version(commit.to_json(), manifest.to_json(), contents)

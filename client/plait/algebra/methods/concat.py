@@ -4,20 +4,11 @@
 
 Task arithmetic, https://arxiv.org/abs/2212.04089, equation 2, with a weight for each task vector
 and none for their sum. No number is lost but by the last rounding; the rank is the sum of ranks.
+The coefficients are those of `sum`; what differs is that nothing is cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from plait.algebra.methods.sum import coefficients
 
-from plait.algebra.delta import Matrix
-from plait.model.recipe_methods import Value
-
-
-def coefficients(
-    gram: Callable[[], Matrix],  # noqa: ARG001 - the weights decide alone
-    weights: Sequence[float],
-    parameters: Mapping[str, Value],  # noqa: ARG001 - the same
-) -> list[float]:
-    """Return the weights."""
-    return list(weights)
+__all__ = ["coefficients"]
