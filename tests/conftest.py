@@ -19,8 +19,10 @@ SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 # Set when this file loads, since huggingface_hub and tokenizers read them at import.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
-# A machine that others use as well is slow at times; the hang timeout ends what never ends.
-hypothesis.settings.register_profile("plait", deadline=None)
+# A machine that others use as well is slow at times; the hang timeout ends what never ends. The
+# suite tries the same examples each time; `make explore` draws many others.
+hypothesis.settings.register_profile("plait", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=3000)
 hypothesis.settings.load_profile("plait")
 
 

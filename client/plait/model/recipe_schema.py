@@ -134,7 +134,8 @@ def _describe_method(name: str, method: Method) -> _Schema:
         "additionalProperties": False,
     }
     if {"rank", "energy"} <= method.parameters.keys():
-        parameters["not"] = {"required": ["rank", "energy"]}
+        # The type, since whatever is no object passes `required`, and null is allowed.
+        parameters["not"] = {"type": "object", "required": ["rank", "energy"]}
     inputs: _Schema = {"minItems": method.least_inputs}
     if method.most_inputs is not None:
         inputs["maxItems"] = method.most_inputs
