@@ -6,7 +6,7 @@ Every header is parsed by the rules of the format: a range never leads outside i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +45,29 @@ class TensorFiles:
             file.seek(tensor.offset)
             data = file.read(tensor.size)
         if len(data) != tensor.size:
-            raise InvalidInput("file-changed", f"{path} became shorter while it was read.")
+            raise _became_shorter(path)
         return data
+
+    def read_blocks(self, name: str, size: int) -> Generator[tuple[int, memoryview]]:
+        """Yield a tensor's bytes in blocks of `size`, each with its place in the tensor.
+
+        A block is good until the next one is asked for: all are in the same memory.
+
+        Raises:
+            InvalidInput: as `read_bytes`.
+        """
+        path, tensor = self.places[name]
+        memory = memoryview(bytearray(min(size, tensor.size)))
+        with path.open("rb", buffering=0) as file:
+            file.seek(tensor.offset)
+            for offset in range(0, tensor.size, size):
+                block = memory[: tensor.size - offset]
+                filled = 0
+                while filled < len(block) and (count := file.readinto(block[filled:])):
+                    filled += count
+                if filled != len(block):
+                    raise _became_shorter(path)
+                yield offset, block
 
     def read(self, name: str) -> FloatArray:
         """Return a tensor's values; raises as `read_bytes`, and for dtypes without numbers."""
@@ -54,6 +75,10 @@ class TensorFiles:
 
         tensor = self.places[name][1]
         return decode_for_people(self.read_bytes(name), tensor.dtype, tensor.shape)
+
+
+def _became_shorter(path: Path) -> InvalidInput:
+    return InvalidInput("file-changed", f"{path} became shorter while it was read.")
 
 
 def open_tensors(folder: Path) -> TensorFiles:

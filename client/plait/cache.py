@@ -153,7 +153,7 @@ class Cache:
 
     def keep_manifest(self, manifest: Manifest, manifest_id: ManifestId) -> None:
         """Remember a manifest."""
-        self._write(self._root / "manifests" / manifest_id, manifest.to_bytes())
+        write_whole(self._root / "manifests" / manifest_id, manifest.to_bytes())
 
     def find_commit(self, commit: CommitId) -> ManifestId | None:
         """Return the manifest of a commit that was seen before."""
@@ -164,22 +164,28 @@ class Cache:
 
     def keep_commit(self, commit: CommitId, manifest_id: ManifestId) -> None:
         """Remember which manifest a commit names."""
-        self._write(self._root / "commits" / commit, manifest_id.encode())
-
-    def _write(self, path: Path, data: bytes) -> None:
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary(path, "new")
-            try:
-                temporary.write_bytes(data)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        write_whole(self._root / "commits" / commit, manifest_id.encode())
 
     def _set_aside(self, folder: Path) -> None:
         """Take its name from a damaged folder; whoever uses it keeps what is open."""
         with contextlib.suppress(FileNotFoundError):
             folder.rename(_temporary(folder, "damaged"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is never seen in part; its folder is made where it is absent.
+
+    Raises:
+        Unavailable: `disk-full`.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path, "new")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def verify_digest(path: Path, expected: ObjectId) -> None:

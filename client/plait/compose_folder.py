@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plait.adapter_folder import open_adapter, open_base
-from plait.errors import InvalidInput, Unavailable
-from plait.kernel_cache import use_kernel_cache
+from plait.errors import InvalidInput
+from plait.kernel_cache import verify_installed
 from plait.model.adapter import FILE_NAME
 from plait.model.manifest import Manifest
 from plait.model.recipe import Dtype, Recipe
@@ -136,22 +136,6 @@ def verify_adapters(inputs: Sequence[ComposedInput]) -> None:
                 f"place (plait show {item.label} lists them).",
                 input=item.label,
             )
-
-
-def verify_installed() -> None:
-    """Check that what computes is installed, and have compiled kernels kept where they fit.
-
-    Raises:
-        Unavailable: `extra-missing`.
-    """
-    try:
-        use_kernel_cache()
-    except ImportError as error:
-        raise Unavailable(
-            "extra-missing",
-            f"Compositions need {error.name}, which is not installed: run "
-            "`pip install 'plait[algebra]'`.",
-        ) from error
 
 
 def _compute(composition: Composition, place: Workplace, progress: Progress) -> list[ModuleReport]:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.adapter_folder import open_base, open_tensors
-from plait.compose_folder import WEIGHTS_FILE, Arithmetic, verify_installed
+from plait.compose_folder import WEIGHTS_FILE, Arithmetic
 from plait.errors import InvalidInput
+from plait.kernel_cache import verify_installed
 from plait.model.adapter import FILE_NAME, LARGEST_CONFIG
 from plait.model.base_layout import find_task_type, find_tied_heads, find_transposed
 from plait.model.commit import Base

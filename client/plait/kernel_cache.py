@@ -22,6 +22,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from plait.errors import Unavailable
+
 KEPT = 4
 """Folders of other versions may be in use, by a server that was not restarted yet, say."""
 _PREFIX = "plait-kernels-"
@@ -39,6 +41,22 @@ def use_kernel_cache() -> None:
     # By names: numba sets these when it is imported.
     folder = open_folder(_SOURCES, getattr(config, "CACHE_DIR"))  # noqa: B009
     setattr(config, "CACHE_DIR", str(folder))  # noqa: B010
+
+
+def verify_installed() -> None:
+    """Check that what computes is installed, and have compiled kernels kept where they fit.
+
+    Raises:
+        Unavailable: `extra-missing`.
+    """
+    try:
+        use_kernel_cache()
+    except ImportError as error:
+        raise Unavailable(
+            "extra-missing",
+            f"Computing with weights needs {error.name}, which is not installed: run "
+            "`pip install 'plait[algebra]'`.",
+        ) from error
 
 
 def open_folder(sources: Path, given: str = "") -> Path:

@@ -17,9 +17,9 @@ from plait.compose_folder import (
     is_identity,
     open_composition,
     verify_adapters,
-    verify_installed,
 )
 from plait.compose_inputs import PinnedRecipe, pin_recipe, pull_inputs, use_base
+from plait.kernel_cache import verify_installed
 from plait.model.recipe import Recipe
 from plait.model.recipe_methods import MethodKind
 from plait.parallel import map_in_order

@@ -21,21 +21,18 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.algebra.adapter_tensors import BaseTensors
 from plait.algebra.composition import Composition, ModuleOutline
 from plait.algebra.counter_random import uniforms
 from plait.algebra.delta import (
     Dense,
-    FunctionOfBase,
     LowRank,
     Matrix,
-    ModuleChange,
     ModuleKind,
     Placement,
 )
 from plait.algebra.dense_delta import multiply_out
 from plait.algebra.dense_svd import recompress_dense
-from plait.algebra.families.resolve import orient, resolve
+from plait.algebra.families.resolve import orient, resolve, resolve_bias
 from plait.algebra.gram import gram
 from plait.algebra.low_rank_svd import recompress
 from plait.algebra.methods import find_combination, find_elementwise, find_factorwise
@@ -119,19 +116,7 @@ def read_delta(
     base = composition.base
     weight = None if base is None else partial(base.read_weight, outline.module)
     delta = resolve(composition.inputs[index].label, change, weight)
-    return delta, _read_bias(change, base)
-
-
-def _read_bias(change: ModuleChange, base: BaseTensors | None) -> Matrix | None:
-    """Return what is added to the base's bias."""
-    delta = change.delta
-    if base is None or not isinstance(delta, FunctionOfBase) or delta.apply_to_bias is None:
-        return change.bias
-    if not base.has_bias(change.module):
-        return change.bias
-    bias = base.read(f"{change.module}.bias").astype(np.float64)
-    moved: Matrix = delta.apply_to_bias(bias) - bias
-    return moved
+    return delta, resolve_bias(change, base)
 
 
 def _read_inputs(composition: Composition, outline: ModuleOutline) -> _Inputs:

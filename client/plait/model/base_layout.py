@@ -56,6 +56,20 @@ def find_tied_heads(config: Mapping[str, Any], tensors: Collection[str]) -> dict
     return {_HEAD: embeddings[0]}
 
 
+def find_tied_weights(config: Mapping[str, Any], tensors: Collection[str]) -> dict[str, str]:
+    """Return the modules of a language model that share a weight: by module, the other one.
+
+    Beside a head without a tensor of its own, that is one whose tensor transformers replaces by the
+    embedding's, since the configuration says that they are tied.
+    """
+    if config.get("tie_word_embeddings", True) is not True:
+        return {}
+    heads = find_tied_heads(config, [name for name in tensors if name != f"{_HEAD}.weight"])
+    if config.get("tie_word_embeddings") is not True and f"{_HEAD}.weight" in tensors:
+        return {}  # nothing is said, and the head has its own
+    return {**heads, **{embedding: head for head, embedding in heads.items()}}
+
+
 def find_transposed(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the ends of the names of linear modules whose weight is (in, out)."""
     return _CONV1D_MODULES if config.get("model_type") in _CONV1D_MODELS else ()

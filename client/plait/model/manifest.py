@@ -184,11 +184,16 @@ def _parse_file(value: object) -> File:
         path,
         size,
         parse_object_id(fields.get("sha256")),
-        None if table is None else _parse_table(table, path),
+        None if table is None else parse_table(table, path),
     )
 
 
-def _parse_table(value: object, path: str) -> TensorTable:
+def parse_table(value: object, path: str) -> TensorTable:
+    """Parse the tensor table of the file at `path`; that it tiles the file is not checked.
+
+    Raises:
+        InvalidInput: it breaks a rule of the format.
+    """
     fields = Fields(value, kind=_KIND, where=f"The tensor table of {path!r:.200}")
     fields.only(("header_sha256", "entries"))
     where = f"A tensor of {path!r:.200}"

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from plait.algebra.adapter_tensors import BaseTensors
 from plait.algebra.arrays import FloatArray
 from plait.algebra.delta import (
     DeltaOfShape,
@@ -57,6 +58,21 @@ def resolve(
     if isinstance(delta, DeltaOfShape):
         return delta.given(_matrix_shape(base.read().shape, delta.placement))
     return _resolve_function(delta, base)
+
+
+def resolve_bias(change: ModuleChange, base: BaseTensors | None) -> Matrix | None:
+    """Return what is added to the base's bias, (out,); None where nothing is.
+
+    Without a base, a family that rescales the base's bias is taken to leave it alone.
+    """
+    delta = change.delta
+    if base is None or not isinstance(delta, FunctionOfBase) or delta.apply_to_bias is None:
+        return change.bias
+    if not base.has_bias(change.module):
+        return change.bias
+    bias = base.read(f"{change.module}.bias").astype(np.float64)
+    moved: Matrix = delta.apply_to_bias(bias) - bias
+    return moved
 
 
 def orient(weight: FloatArray, placement: Placement) -> Matrix:

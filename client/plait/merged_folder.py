@@ -1,0 +1,108 @@
+"""A merged model while it is written: its base's files, with other numbers at the same places.
+
+Weights' files get the base's own headers, since neither names nor dtypes nor shapes change; what
+else lies in the base's folder (configuration, tokenizer, index) is copied, but for other formats of
+weights. All of it is written under a temporary name and renamed when it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from plait.adapter_folder import open_tensors
+from plait.errors import AlreadyExists
+from plait.model.paths import is_safetensors
+from plait.partial_file import disk_errors
+
+_OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".gguf", ".h5", ".msgpack", ".onnx")
+
+
+class MergedFolder:
+    """A folder that is being written; use it in `with`, and call `finish`."""
+
+    def __init__(self, base: Path, into: Path) -> None:
+        """Begin a copy of `base` that will be called `into`.
+
+        Raises:
+            AlreadyExists: `destination-exists`.
+            Unavailable: `disk-full`.
+        """
+        if into.exists() and (not into.is_dir() or any(into.iterdir())):
+            raise AlreadyExists(
+                "destination-exists",
+                f"{into} is there already: name a folder that is not, or an empty one.",
+                path=str(into),
+            )
+        self._into = into
+        self._folder = into.with_name(f".plait-{secrets.token_hex(8)}")
+        self._places = open_tensors(base).places
+        self._files: dict[Path, int] = {}
+        with disk_errors(into):
+            self._folder.mkdir(parents=True)
+            try:
+                self._begin(base)
+            except BaseException:
+                self._remove()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+
+    def write(self, name: str, offset: int, data: bytes | memoryview) -> None:
+        """Write a piece of a tensor, `offset` bytes from its begin; any thread may.
+
+        Raises:
+            Unavailable: `disk-full`.
+        """
+        path, tensor = self._places[name]
+        file, place, rest = self._files[path], tensor.offset + offset, memoryview(data)
+        with disk_errors(self._into):
+            while rest:
+                written = os.pwrite(file, rest, place)
+                place, rest = place + written, rest[written:]
+
+    def finish(self) -> None:
+        """Give the complete folder its name; raises as `write`."""
+        with disk_errors(self._into):
+            for file in self._files.values():
+                os.fsync(file)
+            self._close()
+            if self._into.is_dir():
+                self._into.rmdir()  # it was empty
+            self._folder.rename(self._into)
+
+    def _begin(self, base: Path) -> None:
+        for source in sorted(base.iterdir()):
+            target = self._folder / source.name
+            if not source.is_file() or source.name.endswith(_OTHER_WEIGHTS):
+                continue
+            if not is_safetensors(source.name):
+                shutil.copyfile(source, target)
+                continue
+            file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            self._files[source] = file
+            offsets = [tensor.offset for path, tensor in self._places.values() if path == source]
+            with source.open("rb") as opened:
+                os.pwrite(file, opened.read(min(offsets, default=source.stat().st_size)), 0)
+            os.ftruncate(file, source.stat().st_size)
+
+    def _close(self) -> None:
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _remove(self) -> None:
+        self._close()
+        shutil.rmtree(self._folder, ignore_errors=True)
