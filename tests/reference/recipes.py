@@ -88,6 +88,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "base": draw(st.sampled_from([None, hash_bytes(b"base")])),
         "allow": draw(st.lists(st.sampled_from([a.value for a in Allowance]), unique=True)),
     }
+    if name in {"della", "breadcrumbs"} and draw(st.booleans()):
+        held["parameters"]["density"] = 0.5  # which the others' defaults go with
+        held["parameters"] = {
+            key: value
+            for key, value in held["parameters"].items()
+            if key not in {"epsilon", "gamma"}
+        }
+    elif name in {"della", "breadcrumbs"}:
+        held["parameters"]["density"] = 1  # which all others go with
     if method.kind is not MethodKind.STACK:
         dtypes = [d.value for d in Dtype if method.kind is not MethodKind.CAST or d != "auto"]
         held["dtype"] = draw(st.sampled_from(dtypes))
