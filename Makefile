@@ -131,11 +131,19 @@ bench-resolve: setup-dev ## measure resolving tags among 100,000 commits
 bench-composition: setup-dev ## measure compositions beside PEFT
 	@for name in composition peft_errors extraction; do echo "==> $$name"; $(BIN)/python benchmarks/$$name.py; done
 
+.PHONY: bench-merge
+bench-merge: setup-dev ## measure merges beside PEFT, BLAS and sha256
+	@$(BIN)/python benchmarks/merge.py
+
+.PHONY: explore
+explore: setup-dev ## run the property tests with many other examples than the suite's
+	$(PYTEST) -n $(WORKERS) tests/property --hypothesis-profile=explore --timeout 3600
+
 .PHONY: lock
 lock: ## write constraints.txt anew from the newest releases that fit
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet '.[algebra,server,dev]'
+	$(VENV)-lock/bin/python -m pip install --quiet '.[algebra,ray,server,validation,dev]'
 	$(VENV)-lock/bin/python tools/lock.py > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 	rm -rf $(VENV)-lock

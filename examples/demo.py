@@ -28,9 +28,13 @@ ADAPTERS = Path(__file__).parent / "micro" / "adapters"
 BIN = Path(sys.executable).parent
 REPOSITORY = "demo/micro"
 BLEND = "demo/blend"
+CHECKED = "demo/checked"
+BASE = Path(__file__).parent / "micro" / "base"
 STOP_TIMEOUT_S = 15
 LOSS_ON_CPP = {"v1": 1.9312, "v2": 1.7237, "v3": 1.6198}
 """Measured on an H100 when the adapters were trained: see micro/golden-outputs.json."""
+MERGED_ON_H100 = "c54fcd51c3d5dd2d1ce170fbbad9807e44e81d907425ec645160301bce78955e"
+"""The root of cpp/v3 merged into the base by merge-fp64-v1, as an H100 computed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ def main() -> None:
                 show_dedup(ada, root)
                 compose(ada, bob)
                 prove_bytes(bob)
+                validate(ada, bob)
         finally:
             make_removable(root)
     say("The registry is stopped and the folder is gone. Nothing is left running.")
@@ -210,6 +215,41 @@ def prove_bytes(bob: Person) -> None:
             print(f"  {verdict}  {digest[:12]}  {source}/{original.name}")
             if digest != pulled:
                 raise SystemExit("demo: a pulled file is not the one that was pushed")
+
+
+def validate(ada: Person, bob: Person) -> None:
+    """Have a version merged, compared and signed; then catch copies with one changed bit."""
+    say("Is a version what it says? Ada tells what a merge into the base shall give, bit for bit:")
+    ada.run(f"plait base push {BASE} demo/micro-base")
+    ada.run(
+        f"plait push {ADAPTERS}/cpp/v3 {CHECKED} -m 'cpp v3' --create --base-dir {BASE} --expect"
+    )
+    say("A validator merges on this CPU, compares, and signs what it saw:")
+    ada.run("plait key generate validator.pem")
+    ada.run("plait key register validator.pem.pub --name demo")
+    ada.run(f"plait validate {CHECKED} --here --base {BASE} --key validator.pem")
+    bob.run(f"plait merge {CHECKED} --base {BASE} --digest-only")
+    merged = bob.read(f"plait merge {CHECKED} --base {BASE} --digest-only")
+    if merged["root"] != MERGED_ON_H100:
+        raise SystemExit("demo: the merge is not the one that was recorded on an H100")
+    print(f"\n  same  {MERGED_ON_H100[:12]}  as recorded on an H100")
+    say("Bob trusts nobody's word: he checks the signature, and merges again:")
+    bob.run(f"plait verify {CHECKED} --base {BASE} --save seen.intoto.jsonl")
+    bob.run("plait key export -o keys.json")
+    say("A copy of the base with one bit changed is caught, and so is a copy of the adapter:")
+    shutil.copytree(BASE, bob.home / "base")
+    flip_bit(bob.home / "base" / "model.safetensors")
+    bob.run(f"plait verify {CHECKED} --base base", fails=True)
+    bob.run(f"plait pull {CHECKED} adapter")
+    flip_bit(bob.home / "adapter" / "adapter_model.safetensors")
+    bob.run("plait verify adapter --attestations seen.intoto.jsonl --keys keys.json", fails=True)
+
+
+def flip_bit(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
 def halve_last_layer(path: Path) -> None:

@@ -189,10 +189,15 @@ class Protections:
         return wire.decode(ProtectionList, self._transport.call("GET", self._path)).protections
 
     def set(
-        self, pattern: str, *, role: str = "maintainer", fast_forward_only: bool = False
+        self,
+        pattern: str,
+        *,
+        role: str = "maintainer",
+        fast_forward_only: bool = False,
+        attestations: int = 0,
     ) -> Protection:
         """Make a rule, or replace the one of the same pattern, as `main` or `release/*`."""
-        body = wire.encode(Protection(pattern, role, fast_forward_only))
+        body = wire.encode(Protection(pattern, role, fast_forward_only, attestations))
         return wire.decode(Protection, self._transport.call("PUT", self._path, body=body))
 
     def delete(self, pattern: str) -> None:

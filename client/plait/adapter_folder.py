@@ -6,15 +6,17 @@ Every header is parsed by the rules of the format: a range never leads outside i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plait.errors import InvalidInput
 from plait.model.adapter import FILE_NAME, parse_adapter_config
 from plait.model.manifest import Manifest
 from plait.model.paths import is_safetensors
+from plait.model.quantization import find_quantization
 from plait.model.safetensors_layout import (
     PREFIX_SIZE,
     SafetensorsLayout,
@@ -145,7 +147,8 @@ def open_base(folder: Path) -> BaseTensors:
     """Return the weights of the base model in a folder.
 
     Raises:
-        InvalidInput: `base-unknown`, it holds no safetensors; or a file is malformed.
+        InvalidInput: `base-unknown`, it holds no safetensors; `base-mismatch`, they are quantised;
+            or a file is malformed.
     """
     from plait.algebra.adapter_tensors import BaseTensors
 
@@ -155,7 +158,24 @@ def open_base(folder: Path) -> BaseTensors:
             "base-unknown",
             f"{folder} holds no safetensors file: name the folder of the base model's weights.",
         )
+    quantization = find_quantization(read_config(folder), files.places.keys())
+    if quantization is not None:
+        raise InvalidInput(
+            "base-mismatch",
+            f"{folder} holds weights quantised with {quantization.method}, which are codes and no "
+            "numbers to compute with: name the folder of the original weights (plait base match "
+            "finds them).",
+        )
     return BaseTensors(label=str(folder), kinds=_list_kinds(files), read=files.read)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the `config.json` of a model; empty where there is none that can be read."""
+    try:
+        held = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _list_kinds(files: TensorFiles) -> dict[str, TensorKind]:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from plait.errors import InvalidInput, TooLarge
 from plait.model.adapter import FILE_NAME, LARGEST_CONFIG, AdapterConfig, parse_adapter_config
+from plait.model.base_version import is_base
 from plait.model.commit import Base
 from plait.model.digesting import FileDigester, Hash
 from plait.model.manifest import File, Manifest
@@ -142,11 +143,18 @@ def verify_adapter_folder(description: Description) -> None:
         verify_stack_files(description.manifest)
         Stack.from_bytes(description.stack_bytes)
         return
+    if description.config is None and is_base(description.manifest):
+        raise InvalidInput(
+            "adapter-config-missing",
+            f"The folder holds a base model and no {FILE_NAME}: bases are pushed with `plait base "
+            "push`, from any folder, and adapters to repositories of their own.",
+        )
     if description.config is None:
         raise InvalidInput(
             "adapter-config-missing",
             f"The folder has no {FILE_NAME}: is it the one that PEFT's save_pretrained wrote? "
-            "Point plait at the folder that holds it, beside the weights.",
+            "Point plait at the folder that holds it, beside the weights; a model that adapters "
+            "belong to is pushed with `plait base push`.",
         )
     if not any(file.tensors and file.tensors.entries for file in description.manifest.files):
         raise InvalidInput(

@@ -205,6 +205,7 @@ CLASS_OF_KIND: dict[str, type[PlaitError]] = {
     "size-mismatch": Integrity,
     "bundle-incomplete": Integrity,
     "not-reproduced": Integrity,
+    "not-verified": Integrity,
     "object-corrupt": Integrity,
     "unavailable": Unavailable,
     "registry-unreachable": Unavailable,

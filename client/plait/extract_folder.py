@@ -21,7 +21,12 @@ from plait.compose_folder import WEIGHTS_FILE, Arithmetic
 from plait.errors import InvalidInput
 from plait.kernel_cache import verify_installed
 from plait.model.adapter import FILE_NAME, LARGEST_CONFIG
-from plait.model.base_layout import find_task_type, find_tied_heads, find_transposed
+from plait.model.base_layout import (
+    find_model_name,
+    find_task_type,
+    find_tied_heads,
+    find_transposed,
+)
 from plait.model.commit import Base
 from plait.model.lora_config import write_lora_config
 from plait.model.module_pattern import matches_module
@@ -88,8 +93,8 @@ def find_base_name(folder: Path) -> str:
     Raises:
         InvalidInput: `base-unknown`, it has none, or one that means something on one machine only.
     """
-    name = read_model_config(folder).get("_name_or_path")
-    if isinstance(name, str) and name and not name.startswith(("/", ".", "~")) and "\\" not in name:
+    name = find_model_name(read_model_config(folder))
+    if name is not None:
         return name
     raise InvalidInput(
         "base-unknown",

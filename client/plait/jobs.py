@@ -1,4 +1,4 @@
-"""Jobs of a registry: having compositions made there, and seeing how they go."""
+"""Jobs of a registry: having compositions and validations made, and seeing how they go."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from plait.model.commit import Person
 from plait.model.refs import DEFAULT_BRANCH, RefName
 from plait.paging import read_pages
 from plait.transport import Transport, repository_path
-from plait.wire_jobs import Job, JobAuthor, JobDetails, JobPage, NewComposition
+from plait.wire_jobs import (
+    Job,
+    JobAuthor,
+    JobDetails,
+    JobPage,
+    NewComposition,
+    NewValidation,
+)
 
 ASK_EVERY_S = 1.0
 OPEN = frozenset({"queued", "running"})
@@ -62,6 +69,29 @@ class Jobs:
         )
         path = repository_path(wish.repository, "/compositions")
         answer = self._transport.call("POST", path, body=wire.encode(body))
+        return wire.decode(JobDetails, answer)
+
+    def validate(
+        self,
+        repository: RepositoryName,
+        revision: str,
+        *,
+        base: str | None = None,
+        again: bool = False,
+    ) -> JobDetails:
+        """Ask for a validation and return its job: the one that is there, unless `again`.
+
+        `base` is the fingerprint of the base, for a commit that names none.
+
+        Raises:
+            NotFound: `revision-not-found`.
+            InvalidInput: `base-mismatch`, the commit names another base.
+            Conflict: `too-many-jobs`.
+        """
+        body = NewValidation(revision, base=base, again=again)
+        path = repository_path(repository, "/validations")
+        # Asked once more, the registry answers with the job that is there.
+        answer = self._transport.call("POST", path, body=wire.encode(body), repeatable=not again)
         return wire.decode(JobDetails, answer)
 
     def list(self, repository: RepositoryName) -> Iterator[Job]:

@@ -128,7 +128,7 @@ def _entry_of(memory: Path, source: Path) -> Path:
 
 
 def _recall(memory: Path, source: Path, stamp: _Stamp) -> TensorTable | None:
-    with contextlib.suppress(OSError, PlaitError, AttributeError, TypeError, ValueError):
+    with contextlib.suppress(OSError, PlaitError, AttributeError, KeyError, TypeError, ValueError):
         document = canonical.loads(_entry_of(memory, source).read_bytes())
         is_same = document.get("stamp") == _write_numbers(stamp)
         is_settled = max(stamp[-2:]) < int(document["read_at"])

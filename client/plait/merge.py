@@ -2,45 +2,38 @@
 
 (1) fingerprint the base, and compare it with what the adapters were trained on
 (2) plan: what cannot be merged is found before anything is written
-(3) each tensor is read in blocks, merged, hashed and, where a model is wanted, written to its place;
-    several threads take a tensor each, so that one is hashed while another is computed
+(3) each tensor is read in blocks, merged, hashed and, where a model is wanted, written to its place
 (4) the root is the digest over all of them
 
 Memory is that of a block and of one tensor's factors for each thread, whatever the model's size. A
-merged model is laid out as its base is: the same files, the same headers, the same order. It appears
-under its name when it is complete.
+merged model is laid out as its base is: the same files, the same headers, the same order. It
+appears under its name when it is complete.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.adapter_folder import TensorFiles, open_adapter, open_base, open_tensors
+from plait.adapter_folder import TensorFiles, open_adapter, open_base, read_config
 from plait.errors import InvalidInput
 from plait.kernel_cache import verify_installed
 from plait.known_bases import base_digests
+from plait.merge_tensors import MergeWork
 from plait.merged_folder import MergedFolder
 from plait.model.base_layout import find_tied_weights
 from plait.model.ids import ObjectId, abbreviate
 from plait.model.manifest import Manifest
 from plait.model.merge_digests import MergeDigests
-from plait.parallel import map_in_order
 from plait.progress import NO_PROGRESS, Progress
+from plait.quantised_base import DequantisedFiles, open_weights
 
 if TYPE_CHECKING:
-    from plait.algebra.exact_merge import MergeDevice
-    from plait.algebra.merge_plan import MergePlan, TensorMerge
-
-COPY_BLOCK = 1 << 20
-"""Bytes of a tensor that no adapter touches, read at once."""
+    from plait.algebra.merge_plan import MergePlan
+    from plait.model.tensor_health import TensorHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +62,14 @@ class MergeOptions:
     """Where the digests of known bases are remembered."""
     allow_other_base: bool = False
     """Merge into a base that the adapters were not trained on."""
+    dequantise: bool = False
+    """Merge into the dequantised weights of a quantised base, which are other numbers than those
+    that it was made from."""
+    measure: bool = False
+    """Measure how tensors change, and probe them."""
+    tensors: frozenset[str] | None = None
+    """Only these of the base's tensors, whose digests alone come out; None: all of them. For who
+    has parts merged on several machines, not together with `into`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class Merged:
     """What computed, as people call it."""
     changed: tuple[str, ...]
     """The tensors that an adapter touches, sorted."""
+    health: Mapping[str, TensorHealth] = field(default_factory=dict)
+    """How each of these changed, where that was measured."""
+    probes: Mapping[str, ObjectId] = field(default_factory=dict)
+    """Digests of the layer probes of those that are matrices, where they were measured."""
 
 
 def merge(
@@ -102,27 +107,32 @@ def merge(
     if not options.allow_other_base:
         for source in sources:
             _verify_base(source, options.base, fingerprint)
+    files = open_weights(options.base, dequantise=options.dequantise)
+    if isinstance(files, DequantisedFiles):
+        # Of these, the digests are those of the codes.
+        known = {name: digest for name, digest in known.items() if name not in files.dequantised}
     # (2) plan.
-    plan = _plan(sources, options.base)
+    plan = _plan(sources, options.base, files)
     # (3) merge.
     from plait.algebra.merge_devices import open_device
 
     device = open_device(options.device)
-    work = _Work(plan, open_tensors(options.base), known, device)
+    work = MergeWork(plan, files, known, device, measure=options.measure)
     if options.into is None:
-        tensors = _merge_all(work, options.threads, progress)
+        done = work.run(options.tensors, threads=options.threads, progress=progress)
     else:
-        with MergedFolder(options.base, options.into) as folder:
-            work.folder = folder
-            tensors = _merge_all(work, options.threads, progress)
+        with MergedFolder(options.base, files, options.into) as folder:
+            done = work.run(folder=folder, threads=options.threads, progress=progress)
             folder.finish()
     # (4) the root.
     return Merged(
-        digests=MergeDigests.of(tensors),
+        digests=MergeDigests.of({item.name: item.digest for item in done}),
         base=fingerprint,
-        base_weights="original",
+        base_weights="dequantised" if isinstance(files, DequantisedFiles) else "original",
         device=device.name,
         changed=tuple(plan.tensors),
+        health={item.name: item.health for item in done if item.health is not None},
+        probes={item.name: item.probe for item in done if item.probe is not None},
     )
 
 
@@ -150,106 +160,14 @@ def _verify_base(source: MergeSource, folder: Path, fingerprint: ObjectId) -> No
         )
 
 
-def _plan(sources: Sequence[MergeSource], folder: Path) -> MergePlan:
+def _plan(
+    sources: Sequence[MergeSource], folder: Path, files: TensorFiles | DequantisedFiles
+) -> MergePlan:
     from plait.algebra.merge_plan import WeightedAdapter, plan_merge
 
-    base = open_base(folder)
+    base = files.as_base() if isinstance(files, DequantisedFiles) else open_base(folder)
     adapters = [
-        WeightedAdapter(open_adapter(item.label, item.folder, item.manifest), item.weight)
+        WeightedAdapter.open(open_adapter(item.label, item.folder, item.manifest), item.weight)
         for item in sources
     ]
-    return plan_merge(adapters, base, find_tied_weights(_read_config(folder), base.kinds))
-
-
-def _read_config(folder: Path) -> Mapping[str, object]:
-    """Return the configuration of a base; empty where it has none that can be read."""
-    try:
-        held = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return held if isinstance(held, dict) else {}
-
-
-class _Work:
-    """What all threads of a merge share."""
-
-    def __init__(
-        self,
-        plan: MergePlan,
-        files: TensorFiles,
-        known: Mapping[str, ObjectId],
-        device: MergeDevice,
-    ) -> None:
-        self.plan = plan
-        self.files = files
-        self.known = known
-        self.device = device
-        self.folder: MergedFolder | None = None
-        self._checked = threading.local()
-
-    def merge(self, name: str) -> tuple[str, ObjectId]:
-        """Return a tensor's name and the digest of what it became."""
-        self._verify_thread()
-        change = self.plan.tensors.get(name)
-        if change is None:
-            return name, self._keep(name)
-        whole = change.read_replacement()
-        if whole is not None:
-            self._write(name, 0, whole)
-            return name, ObjectId(hashlib.sha256(whole).hexdigest())
-        return name, self._merge(name, change)
-
-    def _keep(self, name: str) -> ObjectId:
-        """Copy a tensor that nothing touches; its digest is known."""
-        if self.folder is not None:
-            digest = hashlib.sha256()
-            for offset, block in self.files.read_blocks(name, COPY_BLOCK):
-                digest.update(block)
-                self._write(name, offset, block)
-            self._verify_unchanged(name, digest.hexdigest())
-        return self.known[name]
-
-    def _merge(self, name: str, change: TensorMerge) -> ObjectId:
-        from plait.algebra.exact_merge import open_merge
-
-        row_size = change.kind.row_size
-        rows = max(1, self.device.block_size // row_size)
-        digest = hashlib.sha256()
-        merge_rows = open_merge(self.device, change.kind, change.read_terms())
-        for offset, block in self.files.read_blocks(name, rows * row_size):
-            merged = merge_rows(block, offset // row_size)
-            digest.update(merged)
-            self._write(name, offset, merged)
-        return ObjectId(digest.hexdigest())
-
-    def _write(self, name: str, offset: int, data: bytes | memoryview) -> None:
-        if self.folder is not None:
-            self.folder.write(name, offset, data)
-
-    def _verify_unchanged(self, name: str, digest: str) -> None:
-        if digest != self.known[name]:
-            raise InvalidInput(
-                "file-changed", f"The base's tensor {name} changed while it was merged: try again."
-            )
-
-    def _verify_thread(self) -> None:
-        if not getattr(self._checked, "is_done", False):
-            from plait.algebra.merge_self_test import verify_device
-
-            verify_device(self.device)
-            self._checked.is_done = True
-
-
-def _merge_all(work: _Work, threads: int, progress: Progress) -> dict[str, ObjectId]:
-    sizes = {name: tensor.size for name, (_, tensor) in work.files.places.items()}
-    # The largest first, so that no thread ends long after the others.
-    names = sorted(sizes, key=lambda name: (-sizes[name], name))
-    progress.total(sum(sizes.values()), what="Merging")
-    found: dict[str, ObjectId] = {}
-    try:
-        for name, digest in map_in_order(partial(_Work.merge, work), names, workers=threads):
-            found[name] = digest
-            progress.advance(sizes[name])
-    finally:
-        progress.finish()
-    return found
+    return plan_merge(adapters, base, find_tied_weights(read_config(folder), base.kinds))

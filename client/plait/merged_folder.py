@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from plait.adapter_folder import open_tensors
+from plait.adapter_folder import TensorFiles
 from plait.errors import AlreadyExists
 from plait.model.paths import is_safetensors
 from plait.partial_file import disk_errors
+from plait.quantised_base import DequantisedFiles
 
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".gguf", ".h5", ".msgpack", ".onnx")
 
@@ -25,8 +26,8 @@ _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".gguf", ".h5", ".msgp
 class MergedFolder:
     """A folder that is being written; use it in `with`, and call `finish`."""
 
-    def __init__(self, base: Path, into: Path) -> None:
-        """Begin a copy of `base` that will be called `into`.
+    def __init__(self, base: Path, files: TensorFiles | DequantisedFiles, into: Path) -> None:
+        """Begin a copy of `base`, whose tensors are `files`, that will be called `into`.
 
         Raises:
             AlreadyExists: `destination-exists`.
@@ -40,7 +41,7 @@ class MergedFolder:
             )
         self._into = into
         self._folder = into.with_name(f".plait-{secrets.token_hex(8)}")
-        self._places = open_tensors(base).places
+        self._source = files
         self._files: dict[Path, int] = {}
         with disk_errors(into):
             self._folder.mkdir(parents=True)
@@ -67,7 +68,7 @@ class MergedFolder:
         Raises:
             Unavailable: `disk-full`.
         """
-        path, tensor = self._places[name]
+        path, tensor = self._source.places[name]
         file, place, rest = self._files[path], tensor.offset + offset, memoryview(data)
         with disk_errors(self._into):
             while rest:
@@ -85,19 +86,31 @@ class MergedFolder:
             self._folder.rename(self._into)
 
     def _begin(self, base: Path) -> None:
+        documents = {}
+        if isinstance(self._source, DequantisedFiles):
+            documents = self._source.rewrite_documents()
         for source in sorted(base.iterdir()):
-            target = self._folder / source.name
-            if not source.is_file() or source.name.endswith(_OTHER_WEIGHTS):
-                continue
-            if not is_safetensors(source.name):
-                shutil.copyfile(source, target)
-                continue
-            file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            self._files[source] = file
-            offsets = [tensor.offset for path, tensor in self._places.values() if path == source]
+            if is_safetensors(source.name):
+                self._begin_weights(source)
+            elif source.name in documents:
+                (self._folder / source.name).write_bytes(documents[source.name])
+            elif source.is_file() and not source.name.endswith(_OTHER_WEIGHTS):
+                shutil.copyfile(source, self._folder / source.name)
+
+    def _begin_weights(self, source: Path) -> None:
+        """Write a file's header, and leave room for its tensors."""
+        tensors = [tensor for path, tensor in self._source.places.values() if path == source]
+        if isinstance(self._source, DequantisedFiles):
+            header = self._source.headers.get(source, b"")
+        else:
+            size = min((tensor.offset for tensor in tensors), default=source.stat().st_size)
             with source.open("rb") as opened:
-                os.pwrite(file, opened.read(min(offsets, default=source.stat().st_size)), 0)
-            os.ftruncate(file, source.stat().st_size)
+                header = opened.read(size)
+        target = self._folder / source.name
+        file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._files[source] = file
+        os.pwrite(file, header, 0)
+        os.ftruncate(file, len(header) + sum(tensor.size for tensor in tensors))
 
     def _close(self) -> None:
         while self._files:

@@ -61,6 +61,32 @@ class Pulled:
     """Bytes of files that were fetched; 0 where the cache had all of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a revision means, by its documents alone."""
+
+    commit: CommitId
+    manifest: Manifest
+    manifest_id: ManifestId
+
+
+def find_version(
+    transport: Transport, repository: RepositoryName, cache: Cache, revision: str
+) -> Version:
+    """Return the version that `revision` names, without its files.
+
+    Raises:
+        NotFound: the repository or the revision is not there.
+        Integrity: the registry answered with another one.
+    """
+    commit, manifest_id = _resolve(transport, repository, cache, revision)
+    manifest = cache.find_manifest(manifest_id)
+    if manifest is None:
+        manifest = load_manifests(transport, repository, [manifest_id])[manifest_id]
+        cache.keep_manifest(manifest, manifest_id)
+    return Version(commit, manifest, manifest_id)
+
+
 def pull(
     transport: Transport,
     repository: RepositoryName,
@@ -76,17 +102,10 @@ def pull(
         Integrity: bytes are not what the version says; nothing of them is left.
         Unavailable: `disk-full`, or the registry cannot be reached; what arrived is kept.
     """
-    # (1) resolve.
-    commit, manifest_id = _resolve(transport, repository, cache, request.revision)
-
-    # (2) get the manifest.
-    manifest = cache.find_manifest(manifest_id)
-    if manifest is None:
-        manifest = load_manifests(transport, repository, [manifest_id])[manifest_id]
-        cache.keep_manifest(manifest, manifest_id)
+    # (1) and (2) resolve, and get the manifest.
+    version = find_version(transport, repository, cache, request.revision)
 
     # (3) find or build the folder.
-    version = _Version(commit, manifest, manifest_id)
     downloader = Downloader(transport, repository, progress)
     if request.only:
         folder, received = _get_part(downloader, cache, version, request.only)
@@ -97,7 +116,7 @@ def pull(
     if request.destination is not None:
         write_destination(_list(folder), request.destination, force=request.force)
         folder = request.destination
-    return Pulled(folder, commit, manifest_id, received)
+    return Pulled(folder, version.commit, version.manifest_id, received)
 
 
 def fetch_files(downloader: Downloader, cache: Cache, files: tuple[File, ...]) -> int:
@@ -117,13 +136,6 @@ def fetch_files(downloader: Downloader, cache: Cache, files: tuple[File, ...]) -
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    commit: CommitId
-    manifest: Manifest
-    manifest_id: ManifestId
-
-
 def _resolve(
     transport: Transport, repository: RepositoryName, cache: Cache, revision: str
 ) -> tuple[CommitId, ManifestId]:
@@ -140,7 +152,7 @@ def _resolve(
 
 
 def _get_version(
-    downloader: Downloader, cache: Cache, version: _Version, *, verify: bool
+    downloader: Downloader, cache: Cache, version: Version, *, verify: bool
 ) -> tuple[Path, int]:
     folder = cache.find_version(version.manifest, version.manifest_id)
     if folder is not None and verify:
@@ -155,7 +167,7 @@ def _get_version(
 
 
 def _get_part(
-    downloader: Downloader, cache: Cache, version: _Version, patterns: tuple[str, ...]
+    downloader: Downloader, cache: Cache, version: Version, patterns: tuple[str, ...]
 ) -> tuple[Path, int]:
     selections = select_tensors(version.manifest, patterns)
     folder = cache.part_folder(version.commit, patterns)

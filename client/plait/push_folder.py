@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from plait.model.address import RepositoryName
 from plait.model.commit import Base, Commit, Origin, OriginKind, Person, clean_message
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import DEFAULT_BRANCH, RefKind, RefName, RefUpdate
+from plait.model.repository_kind import RepositoryKind
 from plait.progress import NO_PROGRESS, Progress
 from plait.push import PushRequest, push_commits
 from plait.transport import Transport
@@ -50,6 +51,8 @@ class FolderPush:
     """Other notes on the new commit, by their kinds."""
     create: bool = False
     """Make the repository where it is absent."""
+    kind: RepositoryKind = RepositoryKind.ADAPTER
+    """Of a repository that is made."""
     allow_non_finite: bool = False
 
 
@@ -84,15 +87,33 @@ def push_folder(
         NotFound: the repository is not there, and `create` is off.
         Conflict: somebody else moved the branch meanwhile; nothing was published.
     """
-    message = clean_message(wish.message)
+    clean_message(wish.message)  # raises before anything is read
     # (1) describe.
     description = describe_folder(wish.folder, progress=progress)
     verify_adapter_folder(description)
     base = find_base(description.config, wish.base)
+    return push_version(transport, repository, replace(wish, base=base), description, progress)
+
+
+def push_version(
+    transport: Transport,
+    repository: RepositoryName,
+    wish: FolderPush,
+    description: Description,
+    progress: Progress = NO_PROGRESS,
+) -> Pushed:
+    """Push what was described, from step (2) on.
+
+    Raises:
+        InvalidInput: `base-unknown`, the wish names no base; or the registry refused the version.
+        NotFound: the repository is not there, and `create` is off.
+        Conflict: somebody else moved the branch meanwhile; nothing was published.
+    """
+    base = find_base(description.config, wish.base)
     manifest_id = description.manifest.id
 
     # (2) find the branch.
-    head = find_head(transport, repository, wish.branch, create=wish.create)
+    head = find_head(transport, repository, wish.branch, create=wish.create, kind=wish.kind)
 
     # (3) compare.
     if head is not None and _is_there(transport, repository, head, wish.origin, manifest_id):
@@ -104,7 +125,7 @@ def push_folder(
         parents=() if head is None else (head,),
         author=wish.author,
         time=wish.time,
-        message=message,
+        message=clean_message(wish.message),
         base=base,
         origin=wish.origin,
     )
@@ -122,19 +143,27 @@ def create_repository(
     *,
     description: str = "",
     private: bool = True,
+    kind: RepositoryKind = RepositoryKind.ADAPTER,
 ) -> wire.Repository:
     """Make an empty repository.
 
     Raises:
         AlreadyExists: `repository-exists`.
     """
-    body = wire.NewRepository(repository.namespace, repository.name, description, private)
+    body = wire.NewRepository(
+        repository.namespace, repository.name, description, private, kind.value
+    )
     answer = transport.call("POST", f"{API_PREFIX}/repositories", body=wire.encode(body))
     return wire.decode(wire.Repository, answer)
 
 
 def find_head(
-    transport: Transport, repository: RepositoryName, branch: RefName, *, create: bool
+    transport: Transport,
+    repository: RepositoryName,
+    branch: RefName,
+    *,
+    create: bool,
+    kind: RepositoryKind = RepositoryKind.ADAPTER,
 ) -> CommitId | None:
     """Return where a branch is; an absent repository is made where `create` allows that.
 
@@ -155,7 +184,7 @@ def find_head(
                 **error.details,
             ) from error
     try:
-        create_repository(transport, repository)
+        create_repository(transport, repository, kind=kind)
     except AlreadyExists:
         # Somebody else made it since we looked.
         return load_refs(transport, repository).branches.get(branch)

@@ -20,6 +20,7 @@ from plait.jobs import Jobs
 from plait.model.address import Address, RepositoryName
 from plait.model.commit import Person
 from plait.model.refs import DEFAULT_BRANCH, parse_ref_name
+from plait.model.repository_kind import parse_repository_kind
 from plait.paging import read_pages
 from plait.progress import NO_PROGRESS, Progress
 from plait.push_folder import create_repository
@@ -90,14 +91,22 @@ class Registry:
         """Return a repository by `namespace/name`, without asking whether it is there."""
         return Repository(RepositoryName.parse(name), self._transport, self._cache, self._author)
 
-    def create(self, name: str, *, description: str = "", private: bool = True) -> Repository:
+    def create(
+        self, name: str, *, description: str = "", private: bool = True, kind: str = "adapter"
+    ) -> Repository:
         """Make an empty repository, which only its namespace sees unless it is not private.
+
+        Its `kind` is `adapter` or `base`.
 
         Raises:
             AlreadyExists: `repository-exists`.
         """
         create_repository(
-            self._transport, RepositoryName.parse(name), description=description, private=private
+            self._transport,
+            RepositoryName.parse(name),
+            description=description,
+            private=private,
+            kind=parse_repository_kind(kind),
         )
         return self.repository(name)
 
@@ -219,6 +228,7 @@ class Registry:
         namespace: str | None = None,
         base: str | None = None,
         adapter_type: str | None = None,
+        kind: str | None = None,
     ) -> Iterator[wire.Repository]:
         """Yield the repositories whose name or description has `query` in it, sorted by name."""
 
@@ -228,6 +238,7 @@ class Registry:
                 "namespace": namespace,
                 "base": base,
                 "adapter_type": adapter_type,
+                "kind": kind,
                 "cursor": cursor,
             }
             answer = self._transport.call("GET", f"{wire.API_PREFIX}/repositories", query=wanted)

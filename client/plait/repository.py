@@ -231,10 +231,17 @@ class Repository:
         return wire.decode(wire.Repository, self._transport.call("GET", self._path("")))
 
     def update(
-        self, *, description: str | None = None, private: bool | None = None
+        self,
+        *,
+        description: str | None = None,
+        private: bool | None = None,
+        validate_on: str | None = None,
     ) -> wire.Repository:
-        """Return the changed repository; None leaves something as it is."""
-        body = wire.encode(wire.RepositoryUpdate(description, private))
+        """Return the changed repository; None leaves something as it is.
+
+        `validate_on` is when validations are asked for by themselves: `tag`, `push` or `none`.
+        """
+        body = wire.encode(wire.RepositoryUpdate(description, private, validate_on))
         answer = self._transport.call("PATCH", self._path(""), body=body)
         return wire.decode(wire.Repository, answer)
 

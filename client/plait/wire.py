@@ -51,6 +51,7 @@ class NewRepository:
     name: str = about("The repository's name inside its namespace.")
     description: str = about("One line for people.", default="")
     private: bool = about("Only who has a role in the namespace may see it.", default=True)
+    kind: str = about("`adapter` or `base`: what its versions are.", default="adapter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,14 @@ class RepositoryUpdate:
 
     description: str | None = about("One line for people.", default=None)
     private: bool | None = about("Only who has a role in the namespace may see it.", default=None)
+    validate_on: str | None = about(
+        "`tag`, `push` or `none`: when validations are asked for by themselves.", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """One line of work on adapters."""
+    """One line of work on adapters, or on a base model."""
 
     namespace: str = about("A person's or an organisation's name.")
     name: str = about("The repository's name inside its namespace.")
@@ -71,9 +75,13 @@ class Repository:
     default_branch: str = about("The branch that `HEAD` means.")
     head: str | None = about("The default branch's commit; null while it has none.")
     created_at: str = about("UTC, as 2026-11-24T06:07:00Z.")
-    adapter_type: str | None = about("PEFT's type of the adapter at the head, or STACK.")
+    adapter_type: str | None = about("PEFT's type of the adapter at the head, STACK or BASE.")
     base: str | None = about("The base model's name at the head.")
     private: bool = about("Only who has a role in the namespace may see it.", default=False)
+    kind: str = about("`adapter` or `base`: what its versions are.", default="adapter")
+    validate_on: str = about(
+        "`tag`, `push` or `none`: when validations are asked for by themselves.", default="none"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,10 @@ class Protection:
     fast_forward_only: bool = about(
         "Nobody moves them so that commits are left behind, or deletes them.", default=False
     )
+    attestations: int = about(
+        "How many validators must have attested a commit before such a ref points at it.",
+        default=0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,27 @@ class NewComposition:
 
 
 @dataclass(frozen=True, slots=True)
+class NewValidation:
+    """A wish for a validation."""
+
+    revision: str = about("What to validate: a branch, a tag or a commit.")
+    definition: str | None = about("By which to merge; null: `merge-fp64-v1`.", default=None)
+    base: str | None = about(
+        "The fingerprint of the base; null: the one that the commit names.", default=None
+    )
+    again: bool = about("Also where a validation of the same is done.", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationOrder:
+    """What a validation looks at."""
+
+    commit: str = about("The commit.")
+    definition: str = about("By which it is merged into its base.")
+    base: str | None = about("The base's fingerprint; null: the commit names none.")
+
+
+@dataclass(frozen=True, slots=True)
 class JobProgress:
     """How far a job is."""
 
@@ -40,8 +61,9 @@ class JobProgress:
 class JobResult:
     """What came of a job."""
 
-    commit: str = about("The commit that the branch got.")
+    commit: str = about("The commit that the branch got, or that was validated.")
     manifest: str = about("Its manifest.")
+    verdict: str | None = about("Of a validation: as `verified`.", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +79,9 @@ class Job:
     """Work that the registry has done by a process of its own."""
 
     id: str = about("The job's id.")
-    kind: str = about("`composition`.")
+    kind: str = about("`composition` or `validation`.")
     repository: str = about("Where the outcome goes, as `team/sql`.")
-    branch: str = about("The branch that gets it.")
+    branch: str = about("The branch that gets it; empty for a validation.")
     requester: str = about("Who asked for it.")
     state: str = about("`queued`, `running`, `done`, `failed` or `cancelled`.")
     attempts: int = about("How often it was begun.")
@@ -80,6 +102,7 @@ class JobDetails:
     message: str | None = about("Of the commit; null also for one that names the inputs.")
     author: JobAuthor | None = about("Of the commit.")
     log: str | None = about("The last lines that its processes wrote.")
+    validation: ValidationOrder | None = about("Of a validation: what is looked at.", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +134,29 @@ class JobFailure:
 
     kind: str = about("A stable word, as of every error.")
     message: str = about("A sentence that says what to do.")
+    log: str = about("Further lines for its log.", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class JobOffer:
+    """Which jobs a worker takes."""
+
+    kinds: list[str] = about("Their kinds: `validation`.")
+    bases: list[str] | None = about(
+        "Fingerprints of the bases that the worker has; null: it takes jobs of any.", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TakenJob:
+    """A job that a worker may do now."""
+
+    job: JobDetails = about("The job.")
+    token: str = about("Lets its process do the job, and nothing else.")
+
+
+@dataclass(frozen=True, slots=True)
+class JobTaking:
+    """What came of asking for a job."""
+
+    taken: TakenJob | None = about("Null: nothing is due that the worker takes.")

@@ -10,6 +10,7 @@ from datetime import timedelta
 from plait.errors import InvalidInput
 from plait_registry.adapters.backup_folder import FolderBackup
 from plait_registry.adapters.data_folder import AdminToken, DataFolder
+from plait_registry.adapters.dsse_signatures import DsseSignatures
 from plait_registry.adapters.folder_objects import FolderObjects
 from plait_registry.adapters.folder_transfers import FolderTransfers
 from plait_registry.adapters.no_gateway import NoGateway
@@ -45,6 +46,7 @@ from plait_registry.services.files import ReadFiles
 from plait_registry.services.history import ReadHistory
 from plait_registry.services.job_services import JobServices, build_job_services
 from plait_registry.services.journal_refs import JournalRefs
+from plait_registry.services.list_bases import ListBases
 from plait_registry.services.notes import AddNote
 from plait_registry.services.push import Push
 from plait_registry.services.quotas import ReadUsage
@@ -59,6 +61,10 @@ from plait_registry.services.repositories import (
     UpdateRepository,
 )
 from plait_registry.services.stores import Stores
+from plait_registry.services.validation_services import (
+    ValidationServices,
+    build_validation_services,
+)
 from plait_registry.settings import Settings, find_shared_metrics
 
 
@@ -69,6 +75,7 @@ class Registry:
     create_repository: CreateRepository
     get_repository: GetRepository
     list_repositories: ListRepositories
+    list_bases: ListBases
     update_repository: UpdateRepository
     delete_repository: DeleteRepository
     list_refs: ListRefs
@@ -90,6 +97,7 @@ class Registry:
     accounts: AccountServices
     events: EventServices
     jobs: JobServices
+    validations: ValidationServices
     check: Callable[[], None]
     """Raises where the database or the object store does not answer."""
     close: Callable[[], None]
@@ -285,6 +293,7 @@ def build_registry(settings: Settings, folder: DataFolder) -> Registry:
         create_repository=CreateRepository(database, clock),
         get_repository=GetRepository(database),
         list_repositories=ListRepositories(database),
+        list_bases=ListBases(database),
         update_repository=UpdateRepository(database, clock),
         delete_repository=DeleteRepository(database, clock),
         list_refs=ListRefs(database),
@@ -304,6 +313,7 @@ def build_registry(settings: Settings, folder: DataFolder) -> Registry:
         accounts=build_account_services(database, clock),
         events=build_events(settings, database),
         jobs=build_jobs(settings, database),
+        validations=build_validation_services(database, clock, DsseSignatures()),
         check=check,
         close=database.close,
     )

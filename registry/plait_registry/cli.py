@@ -25,6 +25,7 @@ examples:
   plait-registry serve                          on http://127.0.0.1:8420, data in ./plait-data
   plait-registry serve --data /srv/plait --port 0
   plait-registry worker                         deliver events and do jobs, beside servers
+  plait-registry worker --url https://plait.example.org --bases /models
   plait-registry token                          where the administrator's token is
   plait-registry token rotate                   replace it; running servers take the new one
   plait-registry user create ada --admin        make a user, also while servers run
@@ -89,7 +90,11 @@ def _build_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers", metavar="N", help="processes; several need PostgreSQL and S3 (1)"
     )
-    commands.add_parser("worker", parents=[shared], help="deliver events and do jobs until stopped")
+    _add_worker(
+        commands.add_parser(
+            "worker", parents=[shared], help="deliver events and do jobs until stopped"
+        )
+    )
     commands.add_parser("migrate", parents=[shared], help="bring the database up to date")
     add_care_commands(commands, shared)
     _add_token(
@@ -97,6 +102,45 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     _add_user(commands.add_parser("user", parents=[shared], help="make, list and disable users"))
     return parser
+
+
+def _add_worker(worker: argparse.ArgumentParser) -> None:
+    worker.add_argument(
+        "--url",
+        dest="worker_url",
+        metavar="URL",
+        help="do validations of the registry there, by PLAIT_WORKER_TOKEN; needs no database",
+    )
+    worker.add_argument(
+        "--bases",
+        metavar="DIR",
+        nargs="+",
+        help="folders below which the bases lie that adapters are merged into",
+    )
+    worker.add_argument(
+        "--engine", metavar="ENGINE", help="what merges: inline, or ray for a cluster (inline)"
+    )
+    worker.add_argument(
+        "--address",
+        dest="ray_address",
+        metavar="ADDRESS",
+        help="of ray: the cluster's head, as host:6379 or auto",
+    )
+    worker.add_argument(
+        "--device", metavar="DEVICE", help="auto, cpu or cuda: where merges are computed (auto)"
+    )
+    worker.add_argument(
+        "--key",
+        dest="validator_key",
+        metavar="FILE",
+        help="the validator's private key; without one, nothing is signed",
+    )
+    worker.add_argument(
+        "--ask-model",
+        action="store_const",
+        const="1",
+        help="load merged models and compare what they answer, which takes transformers",
+    )
 
 
 def _add_token(token: argparse.ArgumentParser) -> None:
@@ -132,9 +176,13 @@ def _add_user(user: argparse.ArgumentParser) -> None:
 
 
 def _read_settings(options: argparse.Namespace) -> Settings:
-    from plait_registry.settings import FLAGS, read_settings
+    from plait_registry.setting_source import FLAGS
+    from plait_registry.settings import read_settings
 
-    return read_settings({name: getattr(options, name.lower(), None) for name in FLAGS})
+    flags = {name: getattr(options, name.lower(), None) for name in FLAGS}
+    if flags["BASES"] is not None:
+        flags["BASES"] = os.pathsep.join(flags["BASES"])
+    return read_settings(flags)
 
 
 def _open_data_folder(settings: Settings) -> DataFolder:
@@ -162,6 +210,12 @@ def _serve(settings: Settings) -> int:
 
 
 def _work(settings: Settings) -> int:
+    if settings.worker.url is not None:
+        from plait_registry.serve import begin_to_log
+        from plait_registry.worker.remote_program import run_remote_worker
+
+        begin_to_log(settings)
+        return run_remote_worker(settings)
     _open_data_folder(settings)
     from plait_registry.serve import begin_to_log
     from plait_registry.worker.program import run_worker

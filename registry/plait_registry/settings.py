@@ -6,7 +6,6 @@ here, at the start, with a sentence that names the setting.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import logging
 import os
@@ -16,22 +15,23 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from plait.configuration import Configuration, from_environment, parse_url
+from plait.configuration import Configuration, from_environment
 from plait.errors import InvalidInput
 from plait_registry.adapters.s3_location import S3Location, parse_s3_url
+from plait_registry.job_settings import (
+    JobSettings,
+    ValidatorSettings,
+    WorkerSettings,
+    describe_validator,
+    read_jobs,
+    read_worker,
+)
+from plait_registry.setting_source import Source, refuse
 
 DEFAULT_PORT = 8420
 DEFAULT_LARGEST_REQUEST = 64 * 1024 * 1024
-FLAGS = ("DATA", "HOST", "PORT", "BEHIND_TLS", "LOG_LEVEL", "WORKERS")
-"""The settings that have a flag as well."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off", ""})
-# Of the client, which often runs in the same environment.
-_OF_CLIENT = frozenset(
-    {"URL", "TOKEN", "CACHE_DIR", "AUTHOR_NAME", "AUTHOR_EMAIL", "CONFIG", "DEBUG"}
-)
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 # What a process of a job keeps of the environment: where programs and libraries are, how people
 # write here, certificates, and the way out to an object store. A closed list, since a secret may
@@ -50,6 +50,12 @@ _KEPT_FOR_JOBS = (
     "NUMBA_CPU_NAME",
     "NUMBA_CPU_FEATURES",
     "NUMBA_DISABLE_JIT",
+    # Which GPUs there are, and how a Ray cluster is spoken to.
+    "CUDA_VISIBLE_DEVICES",
+    "RAY_TMPDIR",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -104,24 +110,6 @@ class EventSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class JobSettings:
-    """How jobs are done, and what one of them may take."""
-
-    enabled: bool = True
-    """Whether `serve` does jobs, too; else `plait-registry worker` does."""
-    url: str | None = None
-    """Where the processes of jobs reach the registry; None: `serve` knows its own address."""
-    processes: int = 1
-    """Jobs that one process has done at a time, each by a process of its own."""
-    threads: int = 1
-    """Of each of them."""
-    seconds: int = 3_600
-    """How long one may take."""
-    memory_mb: int = 4_096
-    """How much memory one may have for data, in MiB."""
-
-
-@dataclass(frozen=True, slots=True)
 class JobTask:
     """What the process of a job is given, in its environment."""
 
@@ -129,6 +117,9 @@ class JobTask:
     """Where the registry is, by which token, and where files may lie."""
     threads: int
     memory_mb: int
+    validator: ValidatorSettings
+    memory: Path | None
+    """Where what outlives the job is remembered, such as the digests of bases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +146,17 @@ class Settings:
     """How long signed URLs are good for."""
     log_level: int
     events: EventSettings = EventSettings()
-    jobs: JobSettings = JobSettings()
+    jobs: JobSettings = field(default_factory=JobSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
     pg_bin: Path | None = None
     """Where pg_dump and pg_restore are; None: on PATH."""
     notices: tuple[str, ...] = ()
     """What the operator should hear at the start."""
+
+    @property
+    def remembered(self) -> Path:
+        """Where what outlives a job is remembered, such as the digests of bases."""
+        return self.data.absolute() / "remembered"
 
 
 def read_settings(
@@ -170,7 +167,7 @@ def read_settings(
     Raises:
         InvalidInput: `usage`, a value that cannot work.
     """
-    source = _Source(flags or {}, os.environ if environ is None else environ)
+    source = Source(flags or {}, os.environ if environ is None else environ)
     settings = Settings(
         data=Path(source.text("DATA", "./plait-data")),
         host=source.text("HOST", "127.0.0.1"),
@@ -187,7 +184,8 @@ def read_settings(
         pg_bin=Path(programs) if (programs := source.text("PG_BIN", "")) else None,
         log_level=_read_log_level(source),
         events=_read_events(source),
-        jobs=_read_jobs(source),
+        jobs=read_jobs(source),
+        worker=read_worker(source),
     )
     _verify_host(settings)
     _verify_workers(settings)
@@ -236,14 +234,39 @@ def build_job_environment(
         "PLAIT_CONFIG": str(folder / "config.toml"),
         "PLAIT_JOB_THREADS": str(settings.jobs.threads),
         "PLAIT_JOB_MEMORY_MB": str(settings.jobs.memory_mb),
+        # Nothing of a job is told to anybody but the registry.
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **_find_ray_token(settings.jobs.validator),
+        **describe_validator(settings.jobs.validator, settings.remembered),
     }
+
+
+def _find_ray_token(validator: ValidatorSettings) -> dict[str, str]:
+    """Return where the token of the Ray cluster is, which Ray looks for in a home of its user."""
+    path = Path.home() / ".ray" / "auth_token"
+    is_said = any(name.startswith("RAY_AUTH_") for name in os.environ)
+    if validator.ray_address is None or is_said or not path.exists():
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
 
 
 def read_job_task(environ: Mapping[str, str] | None = None) -> JobTask:
     """Return what `build_job_environment` wrote, in the process of a job."""
     given = os.environ if environ is None else environ
-    jobs = _read_jobs(_Source({}, given))
-    return JobTask(from_environment(given), jobs.threads, jobs.memory_mb)
+    source = Source({}, given)
+    jobs, memory = read_jobs(source), source.text("JOB_MEMORY", "")
+    return JobTask(
+        client=from_environment(given),
+        threads=jobs.threads,
+        memory_mb=jobs.memory_mb,
+        validator=jobs.validator,
+        memory=Path(memory) if memory else None,
+    )
+
+
+def read_proxies() -> Mapping[str, str]:
+    """Return the proxies that lead out of here, by scheme, as the client takes them."""
+    return from_environment(os.environ).proxies
 
 
 def _find_no_proxy() -> str:
@@ -255,69 +278,7 @@ def find_notify_socket() -> str | None:
     return os.environ.get("NOTIFY_SOCKET") or None
 
 
-class _Source:
-    """Where values come from, in order."""
-
-    def __init__(self, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
-        self._flags = flags
-        self._environ = environ
-        self._asked: set[str] = set()
-
-    def text(self, name: str, default: str) -> str:
-        self._asked.add(name)
-        flag = self._flags.get(name)
-        if flag is not None:
-            return flag
-        # An empty variable counts as unset: that is how people switch one off.
-        return self._environ.get(f"PLAIT_{name}") or default
-
-    def secret(self, name: str) -> str | None:
-        """Return the variable, or what is in the file that `NAME_FILE` names; None without both."""
-        given, path = self.text(name, ""), self.text(f"{name}_FILE", "")
-        if not path:
-            return given or None
-        if given:
-            raise InvalidInput("usage", f"PLAIT_{name} and PLAIT_{name}_FILE are both set.")
-        try:
-            secret = Path(path).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise _refuse(f"{name}_FILE", path, f"the file cannot be read ({reason})") from None
-        if not secret:
-            raise _refuse(f"{name}_FILE", path, "the file is empty")
-        return secret
-
-    def number(self, name: str, default: int, *, lowest: int, highest: int) -> int:
-        text = self.text(name, str(default))
-        digits = text.isascii() and text.isdecimal() and len(text) < 20
-        if not digits or not lowest <= int(text) <= highest:
-            raise _refuse(name, text, f"expected a whole number from {lowest} to {highest}")
-        return int(text)
-
-    def switch(self, name: str, default: str = "") -> bool:
-        text = self.text(name, default).lower()
-        if text in _TRUE:
-            return True
-        if text in _FALSE:
-            return False
-        raise _refuse(name, text, "expected 1 or 0")
-
-    def find_misspelt(self) -> tuple[str, ...]:
-        """Return a sentence for each variable that looks like a setting and is none."""
-        known = self._asked | _OF_CLIENT
-        given = {
-            variable.removeprefix("PLAIT_")
-            for variable in self._environ
-            if variable.startswith("PLAIT_")
-        }
-        return tuple(
-            f"PLAIT_{name} is no setting: did you mean PLAIT_{close}?"
-            for name in sorted(given - known)
-            for close in difflib.get_close_matches(name, self._asked, 1, cutoff=0.8)
-        )
-
-
-def _read_serving(source: _Source) -> Serving:
+def _read_serving(source: Source) -> Serving:
     default = Serving()
     return Serving(
         largest_request=source.number(
@@ -334,7 +295,7 @@ def _read_serving(source: _Source) -> Serving:
     )
 
 
-def _read_events(source: _Source) -> EventSettings:
+def _read_events(source: Source) -> EventSettings:
     default = EventSettings()
     return EventSettings(
         delivery=source.switch("DELIVERY", "on"),
@@ -345,56 +306,28 @@ def _read_events(source: _Source) -> EventSettings:
     )
 
 
-def _read_jobs(source: _Source) -> JobSettings:
-    default = JobSettings()
-    url = source.text("JOB_URL", "")
-    return JobSettings(
-        enabled=source.switch("JOBS", "on"),
-        url=_parse_job_url(url) if url else None,
-        processes=source.number("JOB_PROCESSES", default.processes, lowest=1, highest=64),
-        threads=source.number("JOB_THREADS", default.threads, lowest=1, highest=256),
-        seconds=source.number("JOB_SECONDS", default.seconds, lowest=1, highest=604_800),
-        memory_mb=source.number("JOB_MEMORY_MB", default.memory_mb, lowest=256, highest=2**24),
-    )
+def _read_metrics_access(source: Source) -> MetricsAccess:
+    return source.choice("METRICS", MetricsAccess.TOKEN)
 
 
-def _parse_job_url(text: str) -> str:
-    try:
-        return parse_url(text)
-    except InvalidInput:
-        # Not the text itself: people put credentials into it.
-        raise InvalidInput(
-            "usage",
-            "PLAIT_JOB_URL: expected the registry's address, as https://plait.example.org.",
-        ) from None
-
-
-def _read_metrics_access(source: _Source) -> MetricsAccess:
-    name = source.text("METRICS", MetricsAccess.TOKEN).lower()
-    try:
-        return MetricsAccess(name)
-    except ValueError:
-        raise _refuse("METRICS", name, f"expected one of {', '.join(MetricsAccess)}") from None
-
-
-def _read_networks(source: _Source, name: str) -> tuple[Network, ...]:
+def _read_networks(source: Source, name: str) -> tuple[Network, ...]:
     texts = [part.strip() for part in source.text(name, "").split(",")]
     try:
         return tuple(ipaddress.ip_network(text) for text in texts if text)
     except ValueError:
-        raise _refuse(
+        raise refuse(
             name, ", ".join(texts), "expected addresses or networks, as 127.0.0.1, 10.0.0.0/8"
         ) from None
 
 
-def _read_log_level(source: _Source) -> int:
+def _read_log_level(source: Source) -> int:
     name = source.text("LOG_LEVEL", "info").lower()
     if name not in LOG_LEVELS:
-        raise _refuse("LOG_LEVEL", name, f"expected one of {', '.join(LOG_LEVELS)}")
+        raise refuse("LOG_LEVEL", name, f"expected one of {', '.join(LOG_LEVELS)}")
     return logging.getLevelNamesMapping()[name.upper()]
 
 
-def _read_object_store(source: _Source) -> S3Location | None:
+def _read_object_store(source: Source) -> S3Location | None:
     url = source.text("OBJECT_STORE", "")
     keys = source.secret("S3_ACCESS_KEY"), source.secret("S3_SECRET_KEY")
     if not url:
@@ -430,7 +363,7 @@ def _verify_workers(settings: Settings) -> None:
         return
     is_file = not settings.database_url or settings.database_url.startswith("sqlite")
     if is_file or settings.object_store is None:
-        raise _refuse(
+        raise refuse(
             "WORKERS",
             str(settings.serving.workers),
             "one process serves a data folder. Several take PostgreSQL (PLAIT_DATABASE_URL) and "
@@ -444,8 +377,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _refuse(name: str, text: str, expected: str) -> InvalidInput:
-    flag = f"--{name.lower().replace('_', '-')} or " if name in FLAGS else ""
-    return InvalidInput("usage", f"{text!r:.80} as {flag}PLAIT_{name}: {expected}.")

@@ -7,13 +7,17 @@ from plait.errors import Conflict
 from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.ids import ObjectId, hash_bytes
+from plait.model.repository_kind import RepositoryKind
 from plait_registry.adapters.memory_objects import MemoryObjects
-from plait_registry.domain.access import SYSTEM
+from plait_registry.domain.access import SYSTEM, Readable
+from plait_registry.domain.bases import BaseQuery
 from plait_registry.services.check_store import CheckStore, Depth
 from plait_registry.services.journal_refs import JournalRefs
+from plait_registry.services.list_bases import ListBases
 from plait_registry.services.rebuild import Rebuild, RebuildReport
 from plait_registry.services.refs import ListRefs
-from plait_registry.services.repositories import DeleteRepository
+from plait_registry.services.repositories import CreateRepository, DeleteRepository
+from reference.bases import TENSORS, make_base
 from reference.memory_registry import NAME, make_version
 from reference.stacks import make_stack
 
@@ -155,6 +159,26 @@ def test_documents_of_the_version_before_are_found_among_the_objects(
     fresh, report = rebuild(world, journal)
     assert report.failed == []
     fresh.verify_version(version)
+
+
+def test_bases_come_back_as_bases(journal: MemoryObjects) -> None:
+    world = World()
+    llama = RepositoryName("team", "llama")
+    CreateRepository(world.data, world.clock)(SYSTEM, llama, "", kind=RepositoryKind.BASE)
+    version = make_base("base", weights=TENSORS)
+    world.publish(version, name=llama)
+    world.publish(make_version("adapter"))
+    write_journal(world, journal)
+    query = BaseQuery(Readable.by(SYSTEM))
+    before = ListBases(world.data)(query)
+    fresh, report = rebuild(world, journal)
+    assert report.failed == []
+    fresh.verify_version(version, llama)
+    assert ListBases(fresh.data)(query) == before
+    assert len(before) == 1
+    with fresh.data.read() as records:
+        kinds = [records.repositories.get(name).kind for name in (llama, NAME)]
+    assert kinds == [RepositoryKind.BASE, RepositoryKind.ADAPTER]
 
 
 def test_rebuild_of_a_database_in_use_is_refused(journal: MemoryObjects) -> None:

@@ -1,5 +1,7 @@
 """What every database remembers of jobs."""
 
+from dataclasses import replace
+
 import pytest
 
 from database_suite.job_rows import (
@@ -20,6 +22,8 @@ from plait_registry.adapters.system_clock import SystemClock
 from plait_registry.domain.jobs import (
     JobError,
     JobId,
+    JobKind,
+    JobOffer,
     JobProgress,
     JobResult,
     JobRow,
@@ -73,6 +77,44 @@ def test_all_that_changes_about_a_job_is_written(
     done = again.begun(lease_of("other"), LATER).done(RESULT, MUCH_LATER)
     assert update(database, done) == done
     assert (done.result, done.error, done.ended_at) == (RESULT, None, MUCH_LATER)
+
+
+def test_job_is_found_by_what_it_is_about_the_newest_first(
+    database: Database, repository: RepositoryId
+) -> None:
+    about = {"kind": JobKind.VALIDATION, "ref": None, "subject": "a commit", "base": "b" * 64}
+    insert_job(database, job_row("old", repository, **about))
+    new = insert_job(database, job_row("new", repository, **about))
+    insert_job(database, job_row("other", repository, **{**about, "subject": "another"}))
+    assert (new.ref, new.subject, new.base) == (None, "a commit", "b" * 64)
+    with database.read() as records:
+        assert records.jobs.find_latest(repository, "a commit") == new
+        assert records.jobs.find_latest(repository, "a third") is None
+
+
+def test_only_jobs_that_an_offer_takes_are_due(
+    database: Database, repository: RepositoryId
+) -> None:
+    insert_job(database, job_row("compose", repository))
+    kinds = frozenset({JobKind.VALIDATION})
+    needs = {"kind": JobKind.VALIDATION, "ref": None, "base": "b" * 64}
+    insert_job(database, job_row("validate", repository, **needs))
+
+    def find(offer: JobOffer) -> JobId | None:
+        with database.read() as records:
+            return records.jobs.find_due(NOW, offer)
+
+    assert find(JobOffer()) == "compose"
+    assert find(JobOffer(kinds)) == "validate"
+    assert find(JobOffer(kinds, frozenset({"c" * 64, "b" * 64}))) == "validate"
+    assert find(JobOffer(kinds, frozenset())) is None
+    assert find(JobOffer(bases=frozenset())) == "compose"
+
+
+def test_verdict_of_a_validation_comes_back(database: Database, repository: RepositoryId) -> None:
+    job = insert_job(database, job_row("a", repository, kind=JobKind.VALIDATION, ref=None))
+    done = job.begun(lease_of("mine"), NOW).done(replace(RESULT, verdict="drift"), LATER)
+    assert update(database, done).result == replace(RESULT, verdict="drift")
 
 
 def test_missing_job_is_not_found(database: Database) -> None:

@@ -20,11 +20,13 @@ from database_suite.rows import (
     push_row,
     store_commits,
 )
+from database_suite.validation_rows import attestation_row, expected_row, validation_row
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId
 from plait.model.refs import RefName
 from plait_registry.adapters.sql.database import SqlDatabase
 from plait_registry.domain.accounts import UserId
+from plait_registry.domain.bases import BaseQuery, BaseRow
 from plait_registry.domain.jobs import JobId, JobState
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import Extent, ObjectRow, PushId, RepositoryId, TensorRow
@@ -58,7 +60,12 @@ def fill(database: SqlDatabase) -> None:
     store_commits(database, REPOSITORY, history.rows.values())
     tensors = [TensorRow(tensor, 8 * number, 8) for number, tensor in enumerate(TENSORS)]
     file = file_row("file", Extent(digest("object"), 0, 4_000), tensors=tensors, table="table")
+    bases = [
+        BaseRow(row.id, f"org/{number}", None, digest(f"base {number}"))
+        for number, row in enumerate(line)
+    ]
     with database.write() as records:
+        records.bases.insert(bases)
         records.files.insert(REPOSITORY, [file], [ObjectRow(digest("object"), 4_000)])
         records.commits.insert_notes(REPOSITORY, [note(row, "") for row in line])
         records.refs.compare_and_set(REPOSITORY, branch("main", None, line[-1]))
@@ -68,6 +75,10 @@ def fill(database: SqlDatabase) -> None:
             lease = lease_of(f"lease {number}")
             job = job_row(f"job {number}", REPOSITORY, state=state, lease=lease, ended_at=NOW)
             records.jobs.insert(job, PAYLOAD)
+        for row in line:
+            records.expected.insert(REPOSITORY, expected_row(row.id))
+            records.validations.insert(REPOSITORY, validation_row(row.id, "seen", job=row.id))
+            records.attestations.insert(REPOSITORY, attestation_row(row.id))
 
 
 TIP = CommitId(digest("line 299"))
@@ -82,6 +93,8 @@ HOT: dict[str, Callable[[Records], object]] = {
     "find by prefix": lambda r: r.commits.find_by_prefix(REPOSITORY, TIP[:7]),
     "find ancestor": lambda r: r.commits.find_ancestor(TIP, 200),
     "load notes": lambda r: r.commits.load_notes(REPOSITORY, SOME),
+    "find a base": lambda r: r.bases.search(BaseQuery(ALL, fingerprint=digest("base 7"))),
+    "find bases of a name": lambda r: r.bases.search(BaseQuery(ALL, name="org/7")),
     "load manifests": lambda r: r.files.load_manifests(REPOSITORY, [MANIFEST]),
     "find known": lambda r: r.files.find_known(ALL, [FILE]),
     "find objects": lambda r: r.files.find_objects([digest("object")]),
@@ -103,4 +116,10 @@ HOT: dict[str, Callable[[Records], object]] = {
     "count open jobs": lambda r: r.tallies.count_open_jobs(REPOSITORY),
     "count open jobs of a user": lambda r: r.tallies.count_open_jobs_of(UserId(1)),
     "measure notes": lambda r: r.tallies.measure_notes(REPOSITORY, SOME),
+    "list expected digests": lambda r: r.expected.list(REPOSITORY, TIP),
+    "list expected roots": lambda r: r.expected.list_roots(REPOSITORY, TIP),
+    "list validations": lambda r: r.validations.search(REPOSITORY, TIP, before=9, limit=50),
+    "find validation of a job": lambda r: r.validations.find_by_job(REPOSITORY, TIP),
+    "measure validations": lambda r: r.validations.measure(REPOSITORY, TIP),
+    "list attestations": lambda r: r.attestations.list(REPOSITORY, TIP),
 }

@@ -101,7 +101,12 @@ def test_protected_branch_is_moved_by_maintainers_alone(town: Town, adapter: Pat
     ada.run("org", "add", "ada", "grace", "--role", "writer")
     ada.run("push", str(adapter), "ada/sql", "-m", "First")
     rule = ada.facts("protect", "ada/sql", "main", "--fast-forward-only")
-    assert rule == {"pattern": "main", "role": "maintainer", "fast_forward_only": True}
+    assert rule == {
+        "pattern": "main",
+        "role": "maintainer",
+        "fast_forward_only": True,
+        "attestations": 0,
+    }
     write_adapter(adapter, lora_tensors(seed=4712))
     refusal = grace.refusal("push", str(adapter), "ada/sql", "-m", "Second")
     assert refusal["kind"] == "ref-protected"
@@ -111,6 +116,21 @@ def test_protected_branch_is_moved_by_maintainers_alone(town: Town, adapter: Pat
     assert "fast-forward only" in grace.run("protect", "ada/sql")
     ada.run("protect", "-d", "ada/sql", "main")
     assert grace.facts("protect", "ada/sql")["protections"] == []
+
+
+def test_branch_that_demands_attestations_takes_no_commit_without(
+    town: Town, adapter: Path
+) -> None:
+    ada = town.person("ada")
+    ada.run("repo", "create", "ada/sql")
+    ada.run("protect", "ada/sql", "prod", "--attestations", "2")
+    assert "2 attestations" in ada.run("protect", "ada/sql")
+    refusal = ada.refusal("push", str(adapter), "ada/sql@prod", "-m", "First")
+    assert refusal["kind"] == "attestations-missing"
+    assert "plait validate ada/sql@" in refusal["message"]
+    ada.run("push", str(adapter), "ada/sql", "-m", "First")
+    refusal = ada.refusal("tag", "ada/sql", "prod", "main")
+    assert refusal["kind"] == "attestations-missing"
 
 
 def test_login_says_who_one_is_and_keeps_the_token_for_its_owner_alone(town: Town) -> None:

@@ -173,7 +173,11 @@ def test_process_reports_and_is_told_to_go_on(people: People, will: httpx.Client
         assert succeed(report(process, path)) == {"stop": False}
         job = succeed(will.get(path))["job"]
         assert (job["state"], job["progress"]["done"]) == ("running", 1)
-        outcome = {"commit": VERSION.id, "manifest": str(VERSION.commit["manifest"])}
+        outcome = {
+            "commit": VERSION.id,
+            "manifest": str(VERSION.commit["manifest"]),
+            "verdict": None,
+        }
         for _ in range(2):
             assert succeed(process.post(f"{path}/complete", json=outcome))["result"] == outcome
         assert succeed(report(process, path)) == {"stop": True}

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from plait_registry.api.job_access import OPEN_TO_JOBS
+from plait_registry.api.job_access import OPEN_TO_KIND
+from plait_registry.domain.jobs import JobKind
 from reference.memory_registry import Version, make_version
 from served.accounts import API, FORGED, People, kind_of, peopled, succeed
 from served.pushing import push_version
@@ -201,7 +202,7 @@ def test_token_of_a_job_opens_what_its_process_needs_and_no_other_route(
     answer = Request(world.people, route).send(world.people.client(claimed.token))
     jobs.give_back(claimed.held)
     method, path = route
-    if (method, path.removeprefix(API)) not in OPEN_TO_JOBS:
+    if (method, path.removeprefix(API)) not in OPEN_TO_KIND[JobKind.COMPOSITION]:
         assert (answer.status_code, kind_of(answer)) == (403, "permission-denied")
         assert "The token of a job" in answer.text
     elif "{job}" in path:  # another one
@@ -211,7 +212,8 @@ def test_token_of_a_job_opens_what_its_process_needs_and_no_other_route(
 
 
 def test_every_route_that_is_open_to_jobs_is_there() -> None:
-    assert {(method, f"{API}{path}") for method, path in OPEN_TO_JOBS} <= set(ROWS)
+    opened = frozenset[tuple[str, str]]().union(*OPEN_TO_KIND.values())
+    assert {(method, f"{API}{path}") for method, path in opened} <= set(ROWS)
 
 
 @pytest.mark.parametrize("route", [r for r in ROWS if r[1].startswith(REPOSITORY)], ids=" ".join)

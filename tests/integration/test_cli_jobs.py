@@ -76,6 +76,26 @@ def test_job_that_fails_makes_the_command_fail(ada: Person, jobs: Jobs, name: st
     assert "nothing changes that" in ada.fail("job", "cancel", job)
 
 
+def test_validation_that_waits_says_for_which_base(ada: Person, name: str) -> None:
+    base = "5d2c8e14f0ab" * 5 + "5d2c"
+    said = ada.run("validate", name, "--base-id", base)
+    job = said.split()[1]
+    assert said == f"Validation {job} is queued: plait job show {job} --follow\n"
+    shown = ada.run("job", "show", job)
+    assert "a worker that has the base 5d2c8e14f0ab" in shown
+    assert f"{name}@{ada.ask('show', name)['id']}" in shown
+    assert ada.ask("validate", name)["job"]["id"] == job
+    assert ada.run("job", "list", name).split()[2:4] == ["validation", "-"]
+    assert "cancelled" in ada.run("job", "cancel", job)
+
+
+def test_wrong_ways_to_validate_are_refused(ada: Person, name: str) -> None:
+    assert "--here" in ada.fail("validate", name, "--key", "validator.pem", status=2)
+    assert "--base DIR" in ada.fail("validate", name, "--here", status=2)
+    assert "--wait" in ada.fail("validate", name, "--here", "--base", ".", "--wait", status=2)
+    assert "no such" not in ada.fail("validate", f"{name}@gone")
+
+
 def test_wrong_arguments_are_refused(ada: Person, name: str) -> None:
     assert "above 0" in ada.fail("job", "list", name, "-n", "0", status=2)
     assert "--follow" in ada.fail("job", "cancel", "job1", "--follow", status=2)

@@ -12,10 +12,12 @@ import pytest
 
 from plait.errors import PlaitError
 from plait.model import canonical
+from plait.model.base_card import BaseCard
 from plait.model.commit import Commit
 from plait.model.digesting import digest_file
 from plait.model.manifest import Manifest
 from plait.model.paths import FilePath
+from plait.model.validation import Validation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ROUNDS = 8_000
@@ -83,6 +85,16 @@ def read_commit(data: bytes) -> None:
     assert Commit.from_bytes(data).to_bytes() == data
 
 
+def read_validation(data: bytes) -> None:
+    Validation.from_json(canonical.loads(data)).to_bytes()
+
+
+def read_base_card(data: bytes) -> None:
+    # Whatever is accepted names the weights that it lists.
+    card = BaseCard.from_bytes(data)
+    assert BaseCard.from_bytes(card.to_bytes()) == card
+
+
 def read_canonical(data: bytes) -> None:
     canonical.dumps(canonical.loads(data))
 
@@ -91,6 +103,8 @@ PARSERS: list[tuple[str, str, Callable[[bytes], None]]] = [
     ("safetensors", "weights", read_safetensors),
     ("manifest", "manifests", read_manifest),
     ("commit", "commits", read_commit),
+    ("validation", "validations", read_validation),
+    ("base card", "base_cards", read_base_card),
     ("canonical", "manifests", read_canonical),
 ]
 

@@ -2,7 +2,9 @@
 
     python -m served.job_child JOB
 
-It is the registry's own program in all but that: what it does, the message of the commit says.
+It is the registry's own program in all but that: what it does, the message of the commit says. A
+validation is a real one, whose first attempt does not come to its end: it hangs before, or, where
+the repository's name ends with `late`, when all but the last word is said.
 """
 
 from __future__ import annotations
@@ -21,12 +23,16 @@ from plait.model.refs import parse_ref_name
 from plait.progress import Progress
 from plait.push_folder import FolderPush, push_folder
 from plait.wire_jobs import JobResult
-from plait_registry.worker.run_job import Work, main
+from plait_registry.worker.run_job import main
+from plait_registry.worker.run_validation import execute_validation
+from plait_registry.worker.work import Work
 
 
 def execute(work: Work, progress: Progress) -> JobResult:
     """Do what the message says."""
     wish, is_first = work.details.message or "", work.details.job.attempts == 1
+    if work.details.job.kind == "validation":
+        return validate(work, progress)
     if wish == "refuse":
         raise InvalidInput("delta-missing", "team/sql has no delta in q_proj.")
     if wish == "be away":
@@ -43,6 +49,17 @@ def execute(work: Work, progress: Progress) -> JobResult:
         hang(progress)
     result = push(work)
     if wish == "push, then hang once" and is_first:
+        hang(progress)
+    return result
+
+
+def validate(work: Work, progress: Progress) -> JobResult:
+    """Validate, at the second attempt."""
+    is_first = work.details.job.attempts == 1
+    if is_first and not work.details.job.repository.endswith("late"):
+        hang(progress)
+    result = execute_validation(work, progress)
+    if is_first:
         hang(progress)
     return result
 

@@ -17,6 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from plait.model.ids import ObjectId
+from plait.model.merge_digests import MergeDigests
+
 CALLERS = (
     "stranger",
     "reader",
@@ -79,9 +82,32 @@ _RECIPE = {
     "inputs": [{"adapter": "team/sql"}],
 }
 
+_COMMIT = f"{REPOSITORY}/commits/{{commit}}"
+_DIGESTS = MergeDigests.of({"w": ObjectId("0" * 64)}).to_json()
+_VALIDATION = {
+    "format": "plait.validation/1",
+    "definition": "merge-fp64-v1",
+    "commit": "{head}",
+    "base": None,
+    "base_weights": "original",
+    "verdict": "error",
+    "root": None,
+    "tensors": {},
+    "differing": 0,
+    "differences": [],
+    "health": {},
+    "probes": {},
+    "environment": {},
+    "message": "The base is not here.",
+    "started_at": "2026-11-24T06:07:00Z",
+    "ended_at": "2026-11-24T06:07:01Z",
+}
+_UNSIGNED = {"payload": "", "payloadType": "application/vnd.in-toto+json", "signatures": [{}]}
+
 ROWS: dict[tuple[str, str], Row] = {
     # Repositories. Making one tells nobody whether the namespace is there: 403, never 404.
     ("GET", "/api/v1/repositories"): Row(ANYBODY),
+    ("GET", "/api/v1/bases"): Row(ANYBODY),
     ("POST", "/api/v1/repositories"): Row(
         "403 403 403 ok ok ok 403 403", 201, {"namespace": "team", "name": "{fresh}"}
     ),
@@ -123,6 +149,18 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", f"{REPOSITORY}/protections"): Row(READ),
     ("PUT", f"{REPOSITORY}/protections"): Row(MAINTAIN, body={"pattern": "never/*"}),
     ("DELETE", f"{REPOSITORY}/protections"): Row(MAINTAIN, 204, query={"pattern": "{rule}"}),
+    # Validations. What nobody signed is looked at for who may write, and for nobody else.
+    ("PUT", f"{_COMMIT}/expected-digests"): Row(
+        WRITE, body={"digests": _DIGESTS, "base": "0" * 64}
+    ),
+    ("GET", f"{_COMMIT}/expected-digests"): Row(READ),
+    ("POST", f"{_COMMIT}/validations"): Row(WRITE, 201, {"validation": _VALIDATION}),
+    ("GET", f"{_COMMIT}/validations"): Row(READ),
+    ("POST", f"{_COMMIT}/attestations"): Row(WRITE, 422, {"envelope": _UNSIGNED}),
+    ("GET", f"{_COMMIT}/attestations"): Row(READ),
+    ("GET", "/api/v1/validator-keys"): Row(ANYBODY),
+    ("POST", "/api/v1/validator-keys"): Row(ADMINISTER, 422, {"public_key": "none", "name": "x"}),
+    ("POST", "/api/v1/validator-keys/{keyid}/revoke"): Row(ADMINISTER, 404),
     # Users and tokens.
     ("GET", "/api/v1/user"): Row(ANYBODY),
     ("GET", "/api/v1/users"): Row(ADMINISTER),
@@ -168,4 +206,9 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/api/v1/jobs/{job}/fail"): Row(
         OF_PROCESSES, body={"kind": "internal", "message": "It failed."}
     ),
+    ("POST", "/api/v1/jobs/{job}/return"): Row(OF_PROCESSES),
+    ("POST", "/api/v1/jobs/claim"): Row(
+        ADMINISTER, body={"kinds": ["validation"], "bases": ["0" * 64]}
+    ),
+    ("POST", f"{REPOSITORY}/validations"): Row(WRITE, 201, {"revision": "main"}),
 }

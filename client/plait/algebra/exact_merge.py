@@ -6,8 +6,8 @@
     out   = RN32(RN64(W + S)), then rounded to W's dtype, both to nearest even
 
 All in float64; `docs/merge-definitions.md` says why that is portable. L and R are the factors in
-the orientation of the stored weight, so that a transposed delta (embeddings, GPT-2's Conv1D) needs no
-arithmetic of its own. What is no product of two thin factors is a dense term, d_i = RN64(w_i D_i).
+the orientation of the stored weight, so that a transposed delta (embeddings, GPT-2's Conv1D) needs
+no arithmetic of its own. What is no product of thin factors is a dense term, d_i = RN64(w_i D_i).
 
 Rows are merged in blocks, whose sizes mean nothing for the bits. A device does the blocks of terms
 that are all products; dense terms are the same few operations everywhere and stay with numpy.
@@ -91,8 +91,12 @@ class MergeDevice(Protocol):
         """The bytes of a block that suit it."""
         ...
 
+    def for_thread(self) -> MergeDevice:
+        """Return the device for one thread, which may merge beside others."""
+        ...
+
     def open(self, kind: WeightKind, terms: Sequence[ProductTerm]) -> RowMerge:
-        """Return what merges the rows of one weight; one thread uses it."""
+        """Return what merges the rows of one weight, to be used before the next one is opened."""
         ...
 
 
@@ -155,6 +159,13 @@ class _DenseMerge:
             total = part if total is None else total + part
         if total is None:
             raise ValueError("a merge needs a term")
+        if not np.isfinite(total).all():
+            raise InvalidInput(
+                "tensor-not-finite",
+                f"What is added to the base's tensor {self._kind.name} is beyond the range of "
+                "double precision: look at the weights of the merge and at its adapters.",
+                tensor=self._kind.name,
+            )
         return round_sum(weight, total, self._kind)
 
 

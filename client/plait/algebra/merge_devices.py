@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plait.algebra.exact_merge import MergeDevice
 from plait.algebra.merge_on_cpu import CpuMerge
+from plait.algebra.merge_self_test import GOLDEN, digest_cases
 from plait.errors import InvalidInput, Unavailable
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -23,9 +24,7 @@ def open_device(name: str) -> MergeDevice:
     if name == "cpu":
         return CpuMerge()
     try:
-        from plait.algebra.merge_on_cuda import CudaMerge
-
-        return CudaMerge.open()
+        return _open_gpu()
     except (ImportError, Unavailable) as error:
         if name == "auto":
             return CpuMerge()
@@ -36,3 +35,13 @@ def open_device(name: str) -> MergeDevice:
             f"Merging on a GPU needs {error.name}, which is not installed: run "
             "`pip install 'plait[gpu]'`, or merge on the processor (--device cpu).",
         ) from error
+
+
+def _open_gpu() -> MergeDevice:
+    """Return the GPU, without its tensor cores where those add up in another order."""
+    from plait.algebra.merge_on_cuda import CudaMerge
+
+    gpu = CudaMerge.find()
+    if gpu.uses_tensor_cores and digest_cases(gpu) != GOLDEN:
+        return CudaMerge.find(tensor_cores=False)
+    return gpu

@@ -18,6 +18,10 @@ class CpuMerge:
     block_size = 1 << 20
     """A block of weight, its outcome, and a tile's sums stay in the second-level cache."""
 
+    def for_thread(self) -> CpuMerge:
+        """Return itself: it holds nothing."""
+        return self
+
     def open(self, kind: WeightKind, terms: Sequence[ProductTerm]) -> RowMerge:
         """Return what merges the rows of one weight."""
         return _Rows(kind, terms)

@@ -26,11 +26,15 @@ from plait.algebra.exact_merge import (
     round_twice,
 )
 from plait.algebra.families import read_changes
+from plait.algebra.families.reading import read_double
 from plait.algebra.families.resolve import resolve, resolve_bias
 from plait.errors import InvalidInput
 
 DEFINED = frozenset({"LORA", "ADALORA", "VERA", "LOHA", "LOKR", "IA3", "LN_TUNING"})
 """PEFT's types whose merge `docs/merge-definitions.md` defines to the bit."""
+_LARGEST = 2.0**512
+"""Of a factor g: a sum of products with it stays below 2^1024, so that no NaN can come of it, whose
+bits are each machine's own."""
 _COPY = "base_layer."
 
 
@@ -41,6 +45,17 @@ class WeightedAdapter:
     tensors: AdapterTensors
     weight: float
     """w, finite and not zero."""
+    changes: Mapping[str, ModuleChange]
+    """By module, read from the tensors when it is asked for."""
+
+    @classmethod
+    def open(cls, tensors: AdapterTensors, weight: float) -> WeightedAdapter:
+        """Return an adapter whose names are sorted out once for all its modules.
+
+        Raises:
+            InvalidInput: as `read_changes`.
+        """
+        return cls(tensors, weight, read_changes(tensors))
 
     @property
     def label(self) -> str:
@@ -65,8 +80,7 @@ class TensorMerge:
     def read_terms(self) -> list[Term]:
         """Return what is added, in the adapters' order, in the orientation of the stored weight."""
         return [
-            _read_term(self, adapter, read_changes(adapter.tensors)[self.module])
-            for adapter in self.adapters
+            _read_term(self, adapter, adapter.changes[self.module]) for adapter in self.adapters
         ]
 
     def read_replacement(self) -> bytes | None:
@@ -108,7 +122,7 @@ def plan_merge(
     drafts: dict[str, _Draft] = {}
     for adapter in adapters:
         _verify_defined(adapter)
-        changes = read_changes(adapter.tensors)
+        changes = adapter.changes
         for module in changes:
             _verify_untied(adapter, module, tied)
             _draft(drafts, adapter, changes[module], base)
@@ -120,7 +134,7 @@ def _verify_defined(adapter: WeightedAdapter) -> None:
     if config.peft_type in DEFINED:
         return
     # A family that has no delta at all says why; of the others only the definition is missing.
-    for change in read_changes(adapter.tensors).values():
+    for change in adapter.changes.values():
         if isinstance(change.delta, NoDelta):
             raise _not_mergeable(adapter, change.module, change.delta.reason)
     raise _not_mergeable(
@@ -149,9 +163,10 @@ def _draft(
     module = change.module
     if isinstance(change.delta, NoDelta):
         raise _not_mergeable(adapter, module, change.delta.reason)
-    for part, tensor in change.replacements.items():
-        if part.startswith(_COPY):
-            _verify_copy(adapter, change, base, part.removeprefix(_COPY), tensor)
+    for written, tensor in change.replacements.items():
+        part = written.removeprefix(_COPY)
+        if part != written and not _is_trained(adapter, part):
+            _verify_copy(adapter, change, base, part, tensor)
             continue
         draft = drafts.setdefault(f"{module}.{part}", _Draft(module, part))
         draft.replacing.append((adapter, tensor))
@@ -164,6 +179,11 @@ def _draft(
                 adapter, module, "it adds to the module's bias, and the base's module has none"
             )
         drafts.setdefault(f"{module}.bias", _Draft(module, "bias")).adding.append(adapter)
+
+
+def _is_trained(adapter: WeightedAdapter, part: str) -> bool:
+    """Tell whether `base_layer.<part>` is no copy of the base's: PEFT saves trained biases so."""
+    return part == "bias" and adapter.tensors.config.values.get("bias", "none") != "none"
 
 
 def _verify_copy(
@@ -213,7 +233,7 @@ def _finish(name: str, draft: _Draft, base: BaseTensors) -> TensorMerge:
         replacement=_choose_replacement(draft, kind.shape),
     )
     for adapter in merge.adapters:
-        _verify_fit(merge, adapter, read_changes(adapter.tensors)[merge.module])
+        _verify_fit(merge, adapter, adapter.changes[merge.module])
     return merge
 
 
@@ -244,6 +264,7 @@ def _choose_replacement(draft: _Draft, shape: tuple[int, ...]) -> tuple[AdapterT
             "folder of the model that it was trained on.",
             module=draft.module,
         )
+    read_double(adapter.tensors, draft.module, name)  # raises where it is not finite
     return adapter.tensors, name
 
 
@@ -253,6 +274,8 @@ def _verify_fit(merge: TensorMerge, adapter: WeightedAdapter, change: ModuleChan
         shape = 1, _read_bias(merge, change).size
     else:
         delta = _read_delta(merge, adapter, change)
+        if isinstance(delta, LowRank):
+            _scale(adapter, merge.module, delta.gamma)
         shape = delta.shape[::-1] if delta.placement.is_transposed else delta.shape
     if shape != wanted:
         raise InvalidInput(
@@ -277,12 +300,26 @@ def _read_term(merge: TensorMerge, adapter: WeightedAdapter, change: ModuleChang
             return ProductTerm(
                 np.ascontiguousarray(left, np.float32),
                 np.ascontiguousarray(right, np.float32),
-                adapter.weight * delta.gamma,
+                _scale(adapter, merge.module, delta.gamma),
             )
         values = multiply_out(delta, adapter.weight)
     else:
         values = adapter.weight * delta.compute()
     return DenseTerm(np.ascontiguousarray(values.T) if is_transposed else values)
+
+
+def _scale(adapter: WeightedAdapter, module: str, gamma: float) -> float:
+    """Return g = RN64(w gamma)."""
+    g = adapter.weight * gamma
+    if not abs(g) <= _LARGEST:
+        raise InvalidInput(
+            "usage",
+            f"{adapter.label} is weighted by {adapter.weight:g} and scales its change of {module} "
+            f"by {gamma:g}, which together are beyond 2^512: name a smaller weight.",
+            input=adapter.label,
+            module=module,
+        )
+    return g
 
 
 def _read_delta(

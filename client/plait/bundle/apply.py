@@ -35,9 +35,11 @@ from plait.bundle.verify import VerifiedBundle, verify_bundle
 from plait.errors import AlreadyExists, NotFound
 from plait.lookup import Refs, load_refs
 from plait.model.address import RepositoryName
+from plait.model.base_version import is_base
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.manifest import Manifest
 from plait.model.refs import RefKind, RefUpdate
+from plait.model.repository_kind import RepositoryKind
 from plait.progress import NO_PROGRESS, Progress
 from plait.push import PushRequest, push_commits
 from plait.push_folder import create_repository
@@ -92,7 +94,7 @@ def apply_bundle(
     refs = choose_refs(verified, wish.refs)
 
     # (2) look.
-    there = _look(transport, repository, create=wish.create)
+    there = _look(transport, repository, wish)
     verify_prerequisites(transport, repository, graph.find_required(refs), there)
 
     # (3) plan.
@@ -115,14 +117,14 @@ def apply_bundle(
     return AppliedBundle(verified.sha256, tuple(planned), commits, stored)
 
 
-def _look(transport: Transport, repository: RepositoryName, *, create: bool) -> Refs:
+def _look(transport: Transport, repository: RepositoryName, wish: ApplyWish) -> Refs:
     """Return the repository's refs; it is made first where it is absent and that is allowed."""
     try:
         return load_refs(transport, repository)
     except NotFound as error:
         if error.kind != "repository-not-found":
             raise
-        if not create:
+        if not wish.create:
             raise NotFound(
                 error.kind,
                 f"There is no repository {repository} here, or you may not see it: make it with "
@@ -130,8 +132,16 @@ def _look(transport: Transport, repository: RepositoryName, *, create: bool) -> 
                 **error.details,
             ) from error
     with contextlib.suppress(AlreadyExists):  # somebody else made it since we looked
-        create_repository(transport, repository)
+        create_repository(transport, repository, kind=_find_kind(wish.path))
     return load_refs(transport, repository)
+
+
+def _find_kind(path: Path) -> RepositoryKind:
+    """Return what the versions of a bundle are, all of which came from one repository."""
+    with open_bundle(path) as bundle:
+        first = next(iter(_Manifests(bundle).values()), None)
+    is_of_bases = first is not None and is_base(first)
+    return RepositoryKind.BASE if is_of_bases else RepositoryKind.ADAPTER
 
 
 class _Manifests(Mapping[ManifestId, Manifest]):

@@ -113,9 +113,11 @@ class Context:
             return None
         fingerprint = None
         if folder is not None:
-            from plait.fingerprint import fingerprint_base
+            from plait.known_bases import base_digests
 
-            fingerprint = fingerprint_base(self.path(folder), progress=self.terminal.progress)
+            fingerprint, _ = base_digests(
+                self.path(folder), self.configuration.cache_dir, self.terminal.progress
+            )
         text, _, revision = (name or "").partition("@")
         return Base(text, revision or None, fingerprint)
 

@@ -106,7 +106,7 @@ def _tell(arguments: argparse.Namespace, context: Context, details: JobDetails) 
     rows = [
         ["job", job.id],
         ["kind", job.kind],
-        ["of", f"{job.repository}@{job.branch}"],
+        ["of", _subject(details)],
         ["asked", f"{job.created_at} by {job.requester}"],
         ["state", job.state],
         ["attempts", str(job.attempts)],
@@ -115,6 +115,11 @@ def _tell(arguments: argparse.Namespace, context: Context, details: JobDetails) 
         rows.append(["progress", _progress(job)])
     if job.result is not None:
         rows += [["commit", job.result.commit], ["manifest", job.result.manifest]]
+    if job.result is not None and job.result.verdict is not None:
+        rows.append(["verdict", job.result.verdict])
+    asked = details.validation
+    if asked is not None and asked.base is not None and job.state == "queued":
+        rows.append(["waits for", f"a worker that has the base {abbreviate(asked.base)}"])
     if job.error is not None:
         rows.append(["error", job.error.message or job.error.kind])
     if job.ended_at is not None:
@@ -124,18 +129,23 @@ def _tell(arguments: argparse.Namespace, context: Context, details: JobDetails) 
         context.terminal.print(printable(details.log.rstrip("\n")))
 
 
+def _subject(details: JobDetails) -> str:
+    job, asked = details.job, details.validation
+    return f"{job.repository}@{asked.commit if asked else job.branch}".removesuffix("@")
+
+
 def _progress(job: Job) -> str:
     counted = f"{job.progress.done:,} of {job.progress.total:,}"
     return f"{job.progress.what} {counted}".strip()
 
 
 def _row(job: Job) -> list[str]:
-    outcome = abbreviate(job.result.commit) if job.result else ""
+    outcome = job.result.verdict or abbreviate(job.result.commit) if job.result else ""
     return [
         job.id,
         job.created_at,
         job.kind,
-        job.branch,
+        job.branch or "-",
         job.requester,
         job.state,
         job.error.kind if job.error else outcome,

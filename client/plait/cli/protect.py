@@ -14,12 +14,13 @@ from plait.wire import encode
 from plait.wire_accounts import Protection
 
 USAGE = """plait protect NS/NAME
-plait protect NS/NAME PATTERN [--role ROLE] [--fast-forward-only]
+plait protect NS/NAME PATTERN [--role ROLE] [--fast-forward-only] [--attestations N]
 plait protect -d NS/NAME PATTERN"""
 EXAMPLES = """\
   plait protect team/sql                              list the rules
   plait protect team/sql main --fast-forward-only     for maintainers, and never back
   plait protect team/sql 'v*' --role owner            only owners make such tags
+  plait protect team/sql prod --attestations 2        only what two validators attested
   plait protect -d team/sql 'v*'                      lift the rule
 
 Of all rules whose patterns match a branch or tag, each one holds. * stands for any characters,
@@ -42,6 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="nobody moves them so that commits are left behind, or deletes them",
     )
+    parser.add_argument(
+        "--attestations",
+        metavar="N",
+        type=int,
+        default=0,
+        help="they point only at commits that N validators, with distinct keys, attested (0)",
+    )
     parser.add_argument("-d", "--delete", action="store_true", help="lift the rule")
     add_url(parser)
     add_json(parser)
@@ -61,7 +69,10 @@ def run(arguments: argparse.Namespace, context: Context) -> None:
         _list(arguments, context, rules)
     else:
         made = rules.set(
-            pattern, role=arguments.role, fast_forward_only=arguments.fast_forward_only
+            pattern,
+            role=arguments.role,
+            fast_forward_only=arguments.fast_forward_only,
+            attestations=arguments.attestations,
         )
         if arguments.json:
             context.terminal.json(encode(made))
@@ -78,4 +89,9 @@ def _list(arguments: argparse.Namespace, context: Context, rules: Protections) -
 
 
 def _row(rule: Protection) -> list[str]:
-    return [rule.pattern, rule.role, "fast-forward only" if rule.fast_forward_only else ""]
+    demands = []
+    if rule.fast_forward_only:
+        demands.append("fast-forward only")
+    if rule.attestations:
+        demands.append(f"{rule.attestations} attestations")
+    return [rule.pattern, rule.role, ", ".join(demands)]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from plait.cli.arguments import add_base, add_json, add_message, add_url, parse_metrics
+from plait.cli.composing import add_threads, count_threads
 from plait.cli.context import Context
 from plait.cli.terminal import format_size, plural, printable
 from plait.errors import InvalidInput
-from plait.model.address import Address
-from plait.model.ids import abbreviate
+from plait.model.address import Address, RepositoryName
+from plait.model.commit import Base
+from plait.model.ids import CommitId, ObjectId, abbreviate
 from plait.model.refs import DEFAULT_BRANCH, RefUpdate, parse_ref_name
 from plait.push_folder import FolderPush, Pushed, push_folder
 from plait.working_copy.push import PushedRef, PushWish, plan_push, push_ref
@@ -25,9 +28,11 @@ EXAMPLES = """\
   plait push --force                leave commits behind that were seen on the remote's branch
   plait push out/checkpoint-300 team/sql -m 'Epoch 3' --metric loss=1.62
   plait push out/lora team/sql@experiment -m 'Rank 32' --create
+  plait push out/lora team/sql -m 'Epoch 4' --expect --base-dir models/llama
 
 The second form needs no working copy: it puts the folder on top of the branch as a new version,
-and does nothing where the branch's version has the same files.
+and does nothing where the branch's version has the same files. With --expect, the version is merged
+into the base here, and the digests are stored with it: validations compare with them.
 """
 
 
@@ -46,6 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--metric", metavar="NAME=VALUE", action="append", default=[], help="noted; repeatable"
     )
     add_base(parser)
+    folder.add_argument(
+        "--base-from",
+        metavar="NS/NAME[@REVISION]",
+        help="a base in the registry, to record its name and fingerprint",
+    )
     folder.add_argument("--create", action="store_true", help="make the repository if it is absent")
     folder.add_argument(
         "--convert",
@@ -55,12 +65,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-non-finite", action="store_true", help="accept NaN and infinity in weights"
     )
+    parser.add_argument(
+        "--expect",
+        action="store_true",
+        help="merge what is pushed into --base-dir, and store the digests with it",
+    )
+    add_threads(parser)
     add_url(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> None:
     """Push."""
+    if arguments.expect and arguments.base_dir is None:
+        raise InvalidInput(
+            "usage", "--expect merges into the base: name its folder with --base-dir DIR."
+        )
     if arguments.message is not None or _is_folder_form(context, arguments.names):
         _push_folder(arguments, context)
     else:
@@ -102,7 +122,7 @@ def _push_one(
         author=context.author(arguments.author),
         time=context.now(),
         branch=parse_ref_name(address.revision or DEFAULT_BRANCH),
-        base=context.base(arguments.base, arguments.base_dir),
+        base=_find_base(arguments, context, folder),
         metrics=parse_metrics(arguments.metric) or None,
         create=arguments.create,
         allow_non_finite=arguments.allow_non_finite,
@@ -110,8 +130,9 @@ def _push_one(
     transport = context.open_transport(arguments.url)
     pushed = push_folder(transport, address.repository, wish, context.terminal.progress)
     sent = context.terminal.progress.moved("Uploading")
+    expected = _expect(arguments, context, address.repository, [pushed.commit])
     if arguments.json:
-        context.terminal.json(_folder_json(pushed, sent))
+        context.terminal.json({**_folder_json(pushed, sent), **_expected_json(expected)})
         return
     at = abbreviate(pushed.commit)
     where = f"{address.repository}@{pushed.branch}"
@@ -119,8 +140,56 @@ def _push_one(
         context.terminal.print(f"{where} has these files already, at {at}: nothing was sent")
     else:
         context.terminal.print(f"Pushed {at} to {where} ({format_size(sent)} sent)")
+    _show_expected(expected, context)
     for path in pushed.skipped:
         context.terminal.remark(f"Left out, as a trainer's state: {printable(path)}")
+
+
+def _expect(
+    arguments: argparse.Namespace,
+    context: Context,
+    repository: RepositoryName,
+    commits: Iterable[CommitId],
+) -> dict[CommitId, ObjectId]:
+    """Return the roots that were stored for commits, where that was asked for."""
+    if not arguments.expect:
+        return {}
+    from plait.expect import expect
+    from plait.merge import MergeOptions
+
+    options = MergeOptions(
+        context.path(arguments.base_dir),
+        threads=count_threads(arguments),
+        cache_dir=context.configuration.cache_dir,
+    )
+    transport, cache = context.open_transport(arguments.url), context.open_cache()
+    progress = context.terminal.progress
+    return {
+        commit: expect(
+            transport, cache, repository, commit, options=options, progress=progress
+        ).digests.root
+        for commit in dict.fromkeys(commits)
+    }
+
+
+def _show_expected(expected: Mapping[CommitId, ObjectId], context: Context) -> None:
+    for commit, root in expected.items():
+        context.terminal.print(f"Merges of {abbreviate(commit)} are expected to be {root}")
+
+
+def _expected_json(expected: Mapping[CommitId, ObjectId]) -> dict[str, object]:
+    return {"expected": dict(expected)} if expected else {}
+
+
+def _find_base(arguments: argparse.Namespace, context: Context, folder: Path) -> Base | None:
+    if arguments.base_from is None:
+        return context.base(arguments.base, arguments.base_dir)
+    if arguments.base is not None or arguments.base_dir is not None:
+        raise InvalidInput("usage", "--base-from names the base by itself, without the others.")
+    from plait.base_match import take_base
+
+    transport = context.open_transport(arguments.url)
+    return take_base(transport, context.open_cache(), Address.parse(arguments.base_from), folder)
 
 
 def _folder_json(pushed: Pushed, sent: int) -> dict[str, object]:
@@ -157,17 +226,21 @@ def _push_refs(arguments: argparse.Namespace, context: Context) -> None:
         for update in plan_push(copy, wish)
     ]
     sent = context.terminal.progress.moved("Uploading")
+    commits = [item.update.new for item in pushed]
+    expected = _expect(arguments, context, remote.repository, commits)
     if arguments.json:
-        context.terminal.json({"refs": [_ref_json(item) for item in pushed], "bytes_sent": sent})
+        refs = {"refs": [_ref_json(item) for item in pushed], "bytes_sent": sent}
+        context.terminal.json({**refs, **_expected_json(expected)})
         return
+    _show_expected(expected, context)
     changed = [item for item in pushed if item.is_changed]
     if not changed:
         context.terminal.print("Everything is up to date")
         return
     context.terminal.print(f"To {remote.repository} at {remote.url}")
     context.terminal.table(_ref_row(item) for item in changed)
-    commits = sum(item.result.commits for item in pushed)
-    context.terminal.print(f"{plural(commits, 'new commit')}, {format_size(sent)} sent")
+    count = sum(item.result.commits for item in pushed)
+    context.terminal.print(f"{plural(count, 'new commit')}, {format_size(sent)} sent")
 
 
 def _ref_row(pushed: PushedRef) -> list[str]:

@@ -12,14 +12,15 @@ from plait.cli.terminal import printable
 from plait.errors import InvalidInput
 from plait.model.address import RepositoryName
 from plait.model.ids import abbreviate
+from plait.model.repository_kind import RepositoryKind
 from plait.push_folder import create_repository
 from plait.registry import open_registry
 from plait.wire import Repository, encode
 
-USAGE = """plait repo create NS/NAME [--description TEXT] [--public | --private]
-plait repo list [TEXT] [--namespace NS] [--base NAME] [--type TYPE]
+USAGE = """plait repo create NS/NAME [--description TEXT] [--public | --private] [--kind KIND]
+plait repo list [TEXT] [--namespace NS] [--base NAME] [--type TYPE] [--kind KIND]
 plait repo show NS/NAME
-plait repo edit NS/NAME [--description TEXT] [--public | --private]
+plait repo edit NS/NAME [--description TEXT] [--public | --private] [--validate-on WHEN]
 plait repo delete NS/NAME [--yes]"""
 EXAMPLES = """\
   plait repo create team/sql --description 'Text to SQL'
@@ -45,6 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--namespace", metavar="NS", help="only those of a namespace")
     search.add_argument("--base", metavar="NAME", help="only those for a base model")
     search.add_argument("--type", metavar="TYPE", help="only of a PEFT type, as LORA, or STACK")
+    parser.add_argument(
+        "--kind",
+        choices=[kind.value for kind in RepositoryKind],
+        help="what its versions are; adapters, if nothing is said when it is made",
+    )
+    parser.add_argument(
+        "--validate-on",
+        choices=["tag", "push", "none"],
+        help="of edit: ask for validations when a tag is made, or also when the default branch "
+        "moves",
+    )
     add_url(parser)
     add_json(parser)
 
@@ -60,7 +72,11 @@ def _create(arguments: argparse.Namespace, context: Context) -> None:
     name = RepositoryName.parse(arguments.name)
     transport = context.open_transport(arguments.url)
     made = create_repository(
-        transport, name, description=arguments.description or "", private=not arguments.public
+        transport,
+        name,
+        description=arguments.description or "",
+        private=not arguments.public,
+        kind=RepositoryKind(arguments.kind or RepositoryKind.ADAPTER),
     )
     if arguments.json:
         context.terminal.json(encode(made))
@@ -77,6 +93,7 @@ def _list(arguments: argparse.Namespace, context: Context) -> None:
                 namespace=arguments.namespace,
                 base=arguments.base,
                 adapter_type=arguments.type,
+                kind=arguments.kind,
             )
         )
     if arguments.json:
@@ -94,11 +111,13 @@ def _edit(arguments: argparse.Namespace, context: Context) -> None:
     name = RepositoryName.parse(arguments.name)
     is_about_access = arguments.public or arguments.private
     require(
-        is_about_access or arguments.description is not None,
-        "Say what to change: --description, --public or --private.",
+        is_about_access or (arguments.description, arguments.validate_on) != (None, None),
+        "Say what to change: --description, --public, --private or --validate-on.",
     )
     changed = context.open_repository(name, arguments.url).update(
-        description=arguments.description, private=arguments.private if is_about_access else None
+        description=arguments.description,
+        private=arguments.private if is_about_access else None,
+        validate_on=arguments.validate_on,
     )
     _describe(arguments, context, changed)
 
@@ -132,6 +151,7 @@ def _describe(arguments: argparse.Namespace, context: Context, info: Repository)
         [
             ["name", f"{info.namespace}/{info.name}"],
             ["description", info.description],
+            ["kind", info.kind],
             ["seen by", "its namespace" if info.private else "whoever has a token"],
             ["default branch", info.default_branch],
             ["head", info.head or "(no commit yet)"],

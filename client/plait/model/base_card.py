@@ -24,15 +24,13 @@ from typing import Any
 
 from plait.errors import InvalidInput, TooLarge
 from plait.model import canonical
-from plait.model.adapter import FILE_NAME as CONFIG_NAME
 from plait.model.base_fingerprint import NamedTensor, fingerprint_tensors
 from plait.model.commit import Base
 from plait.model.fields import Fields
 from plait.model.ids import ObjectId, parse_object_id
-from plait.model.manifest import LARGEST_MANIFEST, Manifest
+from plait.model.manifest import LARGEST_MANIFEST
 from plait.model.paths import FilePath
 from plait.model.safetensors_layout import tensor_size
-from plait.model.stack import FILE_NAME as STACK_NAME
 
 FORMAT = "plait.base/1"
 FILE_NAME = FilePath("plait_base.json")
@@ -188,70 +186,6 @@ class BaseCard:
     def to_bytes(self) -> bytes:
         """Return the canonical bytes, which a version holds as `plait_base.json`."""
         return canonical.dumps(self.to_json())
-
-
-def is_base(manifest: Manifest) -> bool:
-    """Tell whether a version is a base: it has a `plait_base.json` and no adapter's config.
-
-    A file of that name beside an adapter's config belongs to the adapter.
-    """
-    return manifest.find(FILE_NAME) is not None and manifest.find(CONFIG_NAME) is None
-
-
-def verify_base_files(manifest: Manifest) -> None:
-    """Check the files of a version that is a base, as far as a manifest tells.
-
-    Raises:
-        InvalidInput: it is a stack as well, has weights in a folder of their own, or a card that
-            is too large.
-    """
-    for file in manifest.files:
-        if file.path == STACK_NAME:
-            raise InvalidInput(_KIND, f"A version with a {FILE_NAME} cannot have a {STACK_NAME}.")
-        if file.path == FILE_NAME and file.size > LARGEST_CARD:
-            raise InvalidInput(_KIND, f"{FILE_NAME} has more than {LARGEST_CARD} bytes.")
-        if file.tensors is not None and "/" in file.path:
-            raise InvalidInput(
-                _KIND,
-                f"{file.path!r}: the weights of a base lie beside its {FILE_NAME}, in no folder of "
-                "their own.",
-                path=file.path,
-            )
-
-
-def verify_weights(card: BaseCard, manifest: Manifest) -> None:
-    """Check that the weights of a version are those of its card; a version may have none.
-
-    Raises:
-        InvalidInput: `invalid-base-card`, with the name of the first tensor that differs.
-    """
-    stored = [tensor for file in manifest.files if file.tensors for tensor in file.tensors.entries]
-    if not stored:
-        return
-    known = {tensor.name: tensor for tensor in card.tensors}
-    seen: set[str] = set()
-    for tensor in stored:
-        if tensor.name in seen:
-            raise _differ(tensor.name, "is in two files of the version")
-        seen.add(tensor.name)
-        expected = known.get(tensor.name)
-        if expected is None:
-            raise _differ(tensor.name, f"is not in {FILE_NAME}")
-        if (tensor.dtype, tensor.shape) != (expected.dtype, expected.shape):
-            raise _differ(tensor.name, f"has another dtype or shape than {FILE_NAME} says")
-        if tensor.sha256 != expected.sha256:
-            raise _differ(tensor.name, f"has other bytes than {FILE_NAME} says")
-    if missing := known.keys() - seen:
-        raise _differ(min(missing), f"is in {FILE_NAME} and in no file of the version")
-
-
-def _differ(name: str, what: str) -> InvalidInput:
-    return InvalidInput(
-        _KIND,
-        f"The tensor {name!r:.200} {what}: push the whole folder again with `plait base push`, or "
-        "without weights (--manifest-only).",
-        tensor=name,
-    )
 
 
 def _parse_tensor(value: object) -> BaseTensor:

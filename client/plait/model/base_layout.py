@@ -70,6 +70,14 @@ def find_tied_weights(config: Mapping[str, Any], tensors: Collection[str]) -> di
     return {**heads, **{embedding: head for head, embedding in heads.items()}}
 
 
+def find_model_name(config: Mapping[str, Any]) -> str | None:
+    """Return the name that a model's configuration gives it; None for a path of some machine."""
+    name = config.get("_name_or_path")
+    if not isinstance(name, str) or not name:
+        return None
+    return None if name.startswith(("/", ".", "~")) or "\\" in name else name
+
+
 def find_transposed(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the ends of the names of linear modules whose weight is (in, out)."""
     return _CONV1D_MODULES if config.get("model_type") in _CONV1D_MODELS else ()

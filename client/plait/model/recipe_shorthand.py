@@ -29,16 +29,7 @@ def parse_input(text: str) -> RecipeInput:
     Raises:
         InvalidInput: `invalid-recipe`; the message shows the form.
     """
-    address, star, factor = text.rpartition("*")
-    if not star:
-        address, factor = text, "1"
-    try:
-        weight = parse_number(factor)
-    except ValueError as error:
-        raise invalid_recipe(
-            f"{factor!r:.80} in {text!r:.200} is no weight, which must be {error}: an input is "
-            f"{FORM}."
-        ) from error
+    address, weight = split_weight(text)
     try:
         parsed = Address.parse(address)
     except InvalidInput as error:
@@ -46,6 +37,24 @@ def parse_input(text: str) -> RecipeInput:
             f"{text!r:.200} is no input of a recipe, which is {FORM}: {error.message}"
         ) from error
     return RecipeInput(adapter=str(parsed.repository), revision=parsed.revision, weight=weight)
+
+
+def split_weight(text: str) -> tuple[str, float]:
+    """Return what stands before the last `*`, and the weight after it: 1 where there is none.
+
+    Raises:
+        InvalidInput: as `parse_input`.
+    """
+    name, star, factor = text.rpartition("*")
+    if not star:
+        return text, 1.0
+    try:
+        return name, parse_number(factor)
+    except ValueError as error:
+        raise invalid_recipe(
+            f"{factor!r:.80} in {text!r:.200} is no weight, which must be {error}: an input is "
+            f"{FORM}."
+        ) from error
 
 
 def recipe_from_options(method: str, inputs: Sequence[str], options: Mapping[str, str]) -> Recipe:

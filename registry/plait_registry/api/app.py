@@ -11,6 +11,7 @@ import plait
 from plait.wire import API_PREFIX
 from plait_registry.api import (
     audit,
+    bases,
     events,
     files,
     health,
@@ -24,6 +25,8 @@ from plait_registry.api import (
     repositories,
     tokens,
     users,
+    validations,
+    validator_keys,
     webhooks,
 )
 from plait_registry.api.edge import Applications, Edge
@@ -45,6 +48,7 @@ travel by signed requests, which the API hands out, straight to and from the obj
 # In the order in which OpenAPI shows them.
 _NOUNS = (
     repositories,
+    bases,
     refs,
     history,
     notes,
@@ -58,6 +62,8 @@ _NOUNS = (
     events,
     webhooks,
     jobs,
+    validations,
+    validator_keys,
 )
 
 # Only says in OpenAPI what the edge demands before it reads a body.

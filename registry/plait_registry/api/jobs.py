@@ -17,8 +17,9 @@ from plait.errors import (
     PermissionDenied,
 )
 from plait.model.commit import Person
-from plait.model.ids import parse_commit_id, parse_manifest_id
+from plait.model.ids import parse_commit_id, parse_manifest_id, parse_object_id
 from plait.model.recipe import Recipe
+from plait.model.validation import Verdict
 from plait_registry.api.errors import describe
 from plait_registry.api.requests import (
     Cursor,
@@ -34,12 +35,16 @@ from plait_registry.domain.jobs import (
     LARGEST_COUNT,
     JobError,
     JobId,
+    JobKind,
+    JobOffer,
     JobProgress,
     JobResult,
     JobRow,
     parse_page_cursor,
     write_page_cursor,
 )
+from plait_registry.domain.validation_wish import ValidationPayload
+from plait_registry.domain.validation_wish import parse_wish as parse_validation
 from plait_registry.services.find_job import JobView
 
 router = APIRouter(tags=["jobs"])
@@ -80,6 +85,27 @@ def compose(
     return _show_details(submitted)
 
 
+@router.post(
+    "/repositories/{namespace}/{name}/validations",
+    status_code=201,
+    responses=describe(NotFound, PermissionDenied, Conflict),
+)
+def validate(
+    request: Request, namespace: Namespace, name: Name, wanted: wire_jobs.NewValidation
+) -> wire_jobs.JobDetails:
+    """Have a commit merged into its base by a validator, and the outcome judged.
+
+    Asked for once more, it answers with the job that is there.
+    """
+    wish = parse_validation(
+        wanted.revision, definition=wanted.definition, base=wanted.base, again=wanted.again
+    )
+    submitted = registry_of(request).jobs.submit_validation(
+        caller_of(request), repository_name(namespace, name), wish
+    )
+    return _show_details(submitted)
+
+
 @router.get("/repositories/{namespace}/{name}/jobs", responses=describe(NotFound))
 def list_jobs(
     request: Request,
@@ -98,6 +124,20 @@ def list_jobs(
     shown = list(found[: filters.limit])
     following = write_page_cursor(shown[-1]) if len(found) > len(shown) else None
     return wire_jobs.JobPage([_show(job, is_open=False) for job in shown], following)
+
+
+@router.post("/jobs/claim", responses=describe(PermissionDenied))
+def claim_job(request: Request, offer: wire_jobs.JobOffer) -> wire_jobs.JobTaking:
+    """Take the job whose turn it is: for workers, by a token with the scope `*:work`."""
+    bases = None if offer.bases is None else frozenset(map(parse_object_id, offer.bases))
+    taken = registry_of(request).jobs.take(
+        caller_of(request), JobOffer(frozenset(map(_parse_kind, offer.kinds)), bases)
+    )
+    if taken is None:
+        return wire_jobs.JobTaking(None)
+    # As the job's process sees it, which the worker hands the token to.
+    view = JobView(taken.job, taken.payload)
+    return wire_jobs.JobTaking(wire_jobs.TakenJob(_show_details(view), taken.token))
 
 
 @router.get("/jobs/{job}", responses=describe(NotFound))
@@ -127,7 +167,11 @@ def report_progress(request: Request, job: Id, report: wire_jobs.JobReport) -> w
 @router.post("/jobs/{job}/complete", responses=describe(NotFound, PermissionDenied, Conflict))
 def complete_job(request: Request, job: Id, result: wire_jobs.JobResult) -> wire_jobs.Job:
     """Say that a job is done: for its process."""
-    outcome = JobResult(parse_commit_id(result.commit), parse_manifest_id(result.manifest))
+    outcome = JobResult(
+        parse_commit_id(result.commit),
+        parse_manifest_id(result.manifest),
+        None if result.verdict is None else _parse_verdict(result.verdict),
+    )
     done = registry_of(request).jobs.complete(caller_of(request), JobId(job), outcome)
     return _show(done, is_open=True)
 
@@ -137,8 +181,37 @@ def fail_job(request: Request, job: Id, failure: wire_jobs.JobFailure) -> wire_j
     """Say that an attempt at a job failed: for its process."""
     kind = failure.kind if failure.kind in CLASS_OF_KIND else "internal"
     error = JobError(kind, failure.message)
-    failed = registry_of(request).jobs.fail(caller_of(request), JobId(job), error)
+    failed = registry_of(request).jobs.fail(caller_of(request), JobId(job), error, failure.log)
     return _show(failed, is_open=True)
+
+
+@router.post("/jobs/{job}/return", responses=describe(NotFound, PermissionDenied, Conflict))
+def return_job(request: Request, job: Id) -> wire_jobs.Job:
+    """Give a job back that has not ended, since its worker stops: that is no attempt."""
+    returned = registry_of(request).jobs.return_job(caller_of(request), JobId(job))
+    return _show(returned, is_open=True)
+
+
+def _parse_verdict(text: str) -> str:
+    try:
+        return Verdict(text).value
+    except ValueError:
+        raise InvalidInput(
+            "invalid-input",
+            f"verdict: {text!r:.80} is none of {', '.join(Verdict)}.",
+            field="verdict",
+        ) from None
+
+
+def _parse_kind(text: str) -> JobKind:
+    try:
+        return JobKind(text)
+    except ValueError:
+        raise InvalidInput(
+            "invalid-input",
+            f"kinds: {text!r:.80} is none of {', '.join(JobKind)}.",
+            field="kinds",
+        ) from None
 
 
 def _parse_count(count: int, field: str) -> int:
@@ -150,12 +223,22 @@ def _parse_count(count: int, field: str) -> int:
 
 
 def _show_details(view: JobView) -> wire_jobs.JobDetails:
+    shown = _show(view.job, is_open=view.payload is not None)
     if view.payload is None:
-        shown = _show(view.job, is_open=False)
         return wire_jobs.JobDetails(shown, recipe=None, message=None, author=None, log=None)
+    if view.job.kind is JobKind.VALIDATION:
+        asked = ValidationPayload.from_bytes(view.payload)
+        return wire_jobs.JobDetails(
+            shown,
+            recipe=None,
+            message=None,
+            author=None,
+            log=view.job.log,
+            validation=wire_jobs.ValidationOrder(asked.commit, asked.definition, asked.base),
+        )
     payload = CompositionPayload.from_bytes(view.payload)
     return wire_jobs.JobDetails(
-        job=_show(view.job, is_open=True),
+        shown,
         recipe=payload.recipe,
         message=payload.message,
         author=wire_jobs.JobAuthor(payload.author.name, payload.author.email),
@@ -169,14 +252,16 @@ def _show(job: JobRow, *, is_open: bool) -> wire_jobs.Job:
         id=job.id,
         kind=job.kind.value,
         repository=str(job.target),
-        branch=job.ref,
+        branch=job.ref or "",
         requester=job.requester.name,
         state=job.state.value,
         attempts=job.attempts,
         progress=wire_jobs.JobProgress(
             progress.done, progress.total, progress.what if is_open else ""
         ),
-        result=None if result is None else wire_jobs.JobResult(result.commit, result.manifest),
+        result=None
+        if result is None
+        else wire_jobs.JobResult(result.commit, result.manifest, result.verdict),
         error=None
         if error is None
         else wire_jobs.JobError(error.kind, error.message if is_open else None),

@@ -38,7 +38,9 @@ def set_protection(
     request: Request, namespace: Namespace, name: Name, wanted: wire_accounts.Protection
 ) -> wire_accounts.Protection:
     """Make a rule, or replace the one of the same pattern; for maintainers."""
-    rule = Protection(wanted.pattern, parse_role(wanted.role), wanted.fast_forward_only)
+    rule = Protection(
+        wanted.pattern, parse_role(wanted.role), wanted.fast_forward_only, wanted.attestations
+    )
     return _show(
         registry_of(request).accounts.set_protection(
             caller_of(request), repository_name(namespace, name), rule
@@ -60,4 +62,6 @@ def delete_protection(
 
 
 def _show(rule: Protection) -> wire_accounts.Protection:
-    return wire_accounts.Protection(rule.pattern, rule.role.value, rule.fast_forward_only)
+    return wire_accounts.Protection(
+        rule.pattern, rule.role.value, rule.fast_forward_only, rule.attestations
+    )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from plait import wire
 from plait.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from plait.model.address import RepositoryName
+from plait.model.repository_kind import RepositoryKind, parse_repository_kind
 from plait_registry.api.errors import describe
 from plait_registry.api.requests import (
     Cursor,
@@ -22,6 +23,7 @@ from plait_registry.api.requests import (
 )
 from plait_registry.domain.access import Readable
 from plait_registry.domain.records import RepositoryQuery, RepositoryRecord
+from plait_registry.domain.validation_wish import parse_trigger
 
 LONGEST_DESCRIPTION = 1_000
 
@@ -34,7 +36,8 @@ class RepositoryFilters(BaseModel):
     query: str = Field("", description="A part of the name or the description.")
     namespace: str | None = Field(None, description="Only of this namespace.")
     base: str | None = Field(None, description="Only on this base model.")
-    adapter_type: str | None = Field(None, description="Only of this type, as LORA or STACK.")
+    adapter_type: str | None = Field(None, description="Only of this type, as LORA, STACK or BASE.")
+    kind: RepositoryKind | None = Field(None, description="Only of adapters, or only of bases.")
     cursor: Cursor = None
     limit: Limit = 50
 
@@ -51,6 +54,7 @@ def list_repositories(
             namespace=filters.namespace,
             base=filters.base,
             adapter_type=filters.adapter_type and filters.adapter_type.upper(),
+            kind=filters.kind,
             after=None if filters.cursor is None else RepositoryName.parse(filters.cursor).key,
             # One more than is shown tells whether there is another page.
             limit=filters.limit + 1,
@@ -67,7 +71,11 @@ def create_repository(request: Request, wanted: wire.NewRepository) -> wire.Repo
     name = repository_name(wanted.namespace, wanted.name)
     _verify_description(wanted.description)
     created = registry_of(request).create_repository(
-        caller_of(request), name, wanted.description, private=wanted.private
+        caller_of(request),
+        name,
+        wanted.description,
+        private=wanted.private,
+        kind=parse_repository_kind(wanted.kind),
     )
     return _show(created)
 
@@ -84,7 +92,7 @@ def get_repository(request: Request, namespace: Namespace, name: Name) -> wire.R
 def update_repository(
     request: Request, namespace: Namespace, name: Name, wanted: wire.RepositoryUpdate
 ) -> wire.Repository:
-    """Change a repository's description, or who may see it."""
+    """Change a repository's description, who may see it, or when it asks for validations."""
     if wanted.description is not None:
         _verify_description(wanted.description)
     updated = registry_of(request).update_repository(
@@ -92,6 +100,7 @@ def update_repository(
         repository_name(namespace, name),
         description=wanted.description,
         private=wanted.private,
+        validate_on=None if wanted.validate_on is None else parse_trigger(wanted.validate_on),
     )
     return _show(updated)
 
@@ -127,4 +136,6 @@ def _show(record: RepositoryRecord) -> wire.Repository:
         created_at=record.created_at,
         adapter_type=record.adapter_type,
         base=record.base,
+        kind=record.kind.value,
+        validate_on=record.validate_on.value,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, TypeVar
 
 from fastapi import Path, Request
 from pydantic import Field
@@ -14,6 +15,8 @@ from plait_registry.bootstrap import Registry
 from plait_registry.domain.access import Caller, Role
 
 LARGEST_PAGE = 200
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 Namespace = Annotated[str, Path(description="The repository's namespace.")]
 Name = Annotated[str, Path(description="The repository's name inside its namespace.")]
@@ -66,15 +69,26 @@ def ref_kind(text: str) -> RefKind:
         ) from None
 
 
+def parse_choice(kind: type[Choice], text: str, field: str) -> Choice:
+    """Return the one of some words that a request names.
+
+    Raises:
+        InvalidInput: it is none of them.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidInput(
+            "invalid-input",
+            f"{field}: one of {', '.join(kind)}, not {text!r:.40}.",
+            field=field,
+        ) from None
+
+
 def parse_role(text: str) -> Role:
     """Return the role that a request names.
 
     Raises:
         InvalidInput: there is no such role.
     """
-    try:
-        return Role(text)
-    except ValueError:
-        raise InvalidInput(
-            "invalid-input", f"A role is one of {', '.join(Role)}, not {text!r:.40}.", field="role"
-        ) from None
+    return parse_choice(Role, text, "role")

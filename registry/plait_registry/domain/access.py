@@ -2,6 +2,7 @@
 
 - A *right* is one of four, each holding the ones before it: read, write, maintain, own.
 - A *role* in a namespace gives a right in all of its repositories; an administrator owns all.
+- Doing jobs is apart from these: it takes an administrator, whose token may be for that alone.
 - A token's *scopes* only ever take away: the caller has the lesser of what the role gives and what
   the token lets through. A token without scopes lets everything through.
 - What is not private can be read by every caller, as far as the token's scopes reach.
@@ -43,6 +44,7 @@ class Access(StrEnum):
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
+    WORK = "work"  # takes on jobs, and reaches no repository
 
 
 RIGHT_OF_ROLE: Mapping[Role, Right] = {
@@ -55,6 +57,7 @@ RIGHT_OF_ACCESS: Mapping[Access, Right] = {
     Access.READ: Right.READ,
     Access.WRITE: Right.WRITE,
     Access.ADMIN: Right.OWN,
+    Access.WORK: Right.NONE,
 }
 
 EVERYTHING = "*"
@@ -78,13 +81,21 @@ class Scope:
         """
         target, _, access = text.rpartition(":")
         try:
-            return cls(_parse_target(target), Access(access))
+            scope = cls(_parse_target(target), Access(access))
         except ValueError:
             raise InvalidInput(
                 "invalid-scope",
                 f"{text!r:.200} is no scope: expected NAMESPACE:ACCESS or NAMESPACE/NAME:ACCESS, "
-                "where ACCESS is read, write or admin, and * stands for all namespaces.",
+                "where ACCESS is read, write or admin, and * stands for all namespaces; or *:work, "
+                "to do jobs.",
             ) from None
+        if scope.access is Access.WORK and target != EVERYTHING:
+            raise InvalidInput(
+                "invalid-scope",
+                f"{text!r:.200} is no scope: who does jobs does those of all namespaces, so that "
+                "the scope is *:work.",
+            )
+        return scope
 
     def __str__(self) -> str:
         """Return the text that `parse` takes."""
@@ -102,6 +113,8 @@ class Scope:
         is_wider = self.target == EVERYTHING or (
             other.target != EVERYTHING and self.reaches(namespace, repository or None)
         )
+        if other.access is Access.WORK:
+            return is_wider and self.access in (Access.WORK, Access.ADMIN)
         return is_wider and RIGHT_OF_ACCESS[self.access] >= RIGHT_OF_ACCESS[other.access]
 
 
@@ -123,6 +136,8 @@ class Caller:
     """The user's row; None for callers that are no user."""
     job: str | None = None
     """The digest of a job's token; None where it was no job's."""
+    job_kind: str | None = None
+    """What kind of a job that is."""
 
     def right_in(self, namespace: str) -> Right:
         """Return what the caller may do in all of a namespace."""
@@ -142,6 +157,14 @@ class Caller:
             self.scopes is None or Scope(EVERYTHING, Access.ADMIN) in self.scopes
         )
 
+    @property
+    def works(self) -> bool:
+        """Whether the caller may take on jobs, whosever they are."""
+        return self.job is None and (
+            self.administers
+            or (self.is_admin and Scope(EVERYTHING, Access.WORK) in (self.scopes or ()))
+        )
+
     def _right_of_role(self, namespace: str) -> Right:
         if self.is_admin:
             return Right.OWN
@@ -158,7 +181,7 @@ class Caller:
             namespace, _, repository = scope.target.partition("/")
             right = min(RIGHT_OF_ACCESS[scope.access], self._let_through(namespace, repository))
             access = max(
-                (item for item in Access if RIGHT_OF_ACCESS[item] <= right),
+                (item for item in Access if Right.NONE < RIGHT_OF_ACCESS[item] <= right),
                 key=RIGHT_OF_ACCESS.__getitem__,
                 default=None,
             )
@@ -200,9 +223,11 @@ class Readable:
     def by(cls, caller: Caller) -> Readable:
         """Return what a caller may read."""
         members = None if caller.is_admin else frozenset(caller.roles)
-        if caller.scopes is None or any(scope.target == EVERYTHING for scope in caller.scopes):
+        if caller.scopes is None:
             return cls(members, None, frozenset())
-        targets = {scope.target for scope in caller.scopes}
+        targets = {scope.target for scope in caller.scopes if scope.access is not Access.WORK}
+        if EVERYTHING in targets:
+            return cls(members, None, frozenset())
         return cls(
             members,
             frozenset(target for target in targets if "/" not in target),
@@ -255,6 +280,21 @@ def verify_administers(caller: Caller) -> None:
             "permission-denied",
             f"{caller.name} may not do this: it takes an administrator of the registry.",
             need="admin",
+        )
+
+
+def verify_works(caller: Caller) -> None:
+    """Check that a caller may take on jobs.
+
+    Raises:
+        PermissionDenied: `permission-denied`.
+    """
+    if not caller.works:
+        raise PermissionDenied(
+            "permission-denied",
+            f"{caller.name} may not take on jobs: it takes a token of an administrator, made for "
+            "that by `plait-registry token create --user NAME --scope '*:work'`.",
+            need="work",
         )
 
 

@@ -91,6 +91,8 @@ class Protection:
     """The least role that may make, move or delete such refs."""
     fast_forward_only: bool
     """Nobody, whatever their role, moves them so that commits are left behind, or deletes them."""
+    attestations: int = 0
+    """How many validators must have attested a commit before such a ref points at it."""
 
 
 @dataclass(frozen=True, slots=True)

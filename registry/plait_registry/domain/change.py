@@ -39,6 +39,11 @@ class Action(StrEnum):
     WEBHOOK_DELETE = "webhook.delete"
     JOB_SUBMIT = "job.submit"
     JOB_END = "job.end"  # done, failed or cancelled
+    EXPECTED_DIGESTS_STORE = "expected-digests.store"
+    VALIDATION_RECORD = "validation.record"
+    ATTESTATION_ADD = "attestation.add"
+    VALIDATOR_KEY_REGISTER = "validator-key.register"
+    VALIDATOR_KEY_REVOKE = "validator-key.revoke"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class EventKind(StrEnum):
     REPOSITORY_DELETED = "repository.deleted"
     JOB_SUBMITTED = "job.submitted"
     JOB_ENDED = "job.ended"  # done, failed or cancelled
+    VALIDATION_RECORDED = "validation.recorded"  # a validator said what it saw of a commit
+    ATTESTATION_ADDED = "attestation.added"  # and signed it
 
 
 KIND_OF_ACTION: Mapping[Action, EventKind] = {
@@ -55,6 +57,8 @@ KIND_OF_ACTION: Mapping[Action, EventKind] = {
     Action.REPOSITORY_DELETE: EventKind.REPOSITORY_DELETED,
     Action.JOB_SUBMIT: EventKind.JOB_SUBMITTED,
     Action.JOB_END: EventKind.JOB_ENDED,
+    Action.VALIDATION_RECORD: EventKind.VALIDATION_RECORDED,
+    Action.ATTESTATION_ADD: EventKind.ATTESTATION_ADDED,
 }
 """Changes of people, tokens and rules are for the audit log alone."""
 

@@ -9,6 +9,7 @@
   with the input fails at once, and a registry that stops uses up no attempt.
 - A job acts for who asked for it: with their rights as they are now, narrowed to reading its inputs
   and writing its target.
+- Whoever does jobs says which it takes: some kinds, and of validations those of bases that it has.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class JobKind(StrEnum):
     """What is to be done."""
 
     COMPOSITION = "composition"  # adapters composed by a recipe, pushed to a branch
+    VALIDATION = "validation"  # a version merged into its base, and what came out judged
 
 
 class JobState(StrEnum):
@@ -78,6 +80,23 @@ class Requester:
 
 
 @dataclass(frozen=True, slots=True)
+class JobOffer:
+    """Which jobs somebody takes on."""
+
+    kinds: frozenset[JobKind] = frozenset(JobKind)
+    bases: frozenset[str] | None = None
+    """Fingerprints of the bases at hand; None: all that a job could name."""
+
+    def takes(self, job: JobRow) -> bool:
+        """Tell whether a job is one of those; one that names no base fits whatever is at hand."""
+        has_base = job.base is None or self.bases is None or job.base in self.bases
+        return job.kind in self.kinds and has_base
+
+
+ANY_JOB = JobOffer()
+
+
+@dataclass(frozen=True, slots=True)
 class JobLease:
     """The right to do a job, for a while."""
 
@@ -102,7 +121,10 @@ class JobResult:
     """What came of a job."""
 
     commit: CommitId
+    """What was made, or what was looked at."""
     manifest: ManifestId
+    verdict: str | None = None
+    """Of a validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +155,8 @@ class JobRow:
     requester: Requester
     inputs: tuple[RepositoryName, ...]
     """What it reads."""
-    ref: RefName
-    """The branch that gets the outcome."""
+    ref: RefName | None
+    """The branch that gets the outcome; None where nothing is pushed."""
     created_at: str
     due_at: str
     """Not to be begun before."""
@@ -153,6 +175,10 @@ class JobRow:
     ended_at: str | None = None
     number: int = 0
     """The order in which jobs came; given by the database."""
+    subject: str | None = None
+    """What it is about, where a second job about the same would say nothing new."""
+    base: str | None = None
+    """The fingerprint of the base that it needs, where that is known."""
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -264,8 +290,11 @@ class JobTable(Protocol):
     ) -> Sequence[JobRow]:
         """Return a repository's jobs, newest first; only those before a number, if it is given."""
 
-    def find_due(self, now: str) -> JobId | None:
-        """Return the job whose turn it is.
+    def find_latest(self, repository: RepositoryId, subject: str) -> JobRow | None:
+        """Return the newest job of a repository that is about something."""
+
+    def find_due(self, now: str, offer: JobOffer = ANY_JOB) -> JobId | None:
+        """Return the job whose turn it is, of those that the offer takes.
 
         Whoever has fewer jobs running comes first; then the one that is longest due. With
         `postpone`, nobody keeps the others waiting by asking for many.
@@ -351,7 +380,10 @@ def parse_page_cursor(text: str) -> int:
 
 def write_result(result: JobResult | None) -> Mapping[str, Any] | None:
     """Return the JSON value of a result."""
-    return None if result is None else {"commit": result.commit, "manifest": result.manifest}
+    if result is None:
+        return None
+    verdict = {} if result.verdict is None else {"verdict": result.verdict}
+    return {"commit": result.commit, "manifest": result.manifest, **verdict}
 
 
 def write_error(error: JobError | None) -> Mapping[str, Any] | None:

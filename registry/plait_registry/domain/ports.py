@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from plait.model.address import RepositoryName
 from plait.model.commit_graph import Node
@@ -31,10 +31,12 @@ from plait_registry.domain.accounts import (
     TokenTable,
     UserTable,
 )
+from plait_registry.domain.bases import BaseTable
 from plait_registry.domain.events import EventTable
 from plait_registry.domain.garbage import CondemnedTable, HeldTable, MarkTable, RemainsTable
 from plait_registry.domain.inspection import InspectionTable
 from plait_registry.domain.jobs import JobTable
+from plait_registry.domain.pushes import PushTable
 from plait_registry.domain.records import (
     CommitRow,
     Extent,
@@ -42,18 +44,20 @@ from plait_registry.domain.records import (
     NewRepository,
     NoteRow,
     ObjectRow,
-    PushId,
-    PushRow,
     RepositoryId,
     RepositoryQuery,
     RepositoryRecord,
-    StagedCommit,
-    StagedManifest,
-    UploadRow,
 )
 from plait_registry.domain.ref_journal import JournalTable
 from plait_registry.domain.tallies import TallyTable
 from plait_registry.domain.usage import UsageTable
+from plait_registry.domain.validation_wish import ValidationTrigger
+from plait_registry.domain.validations import (
+    AttestationTable,
+    ExpectedTable,
+    ValidationTable,
+    ValidatorKeyTable,
+)
 from plait_registry.domain.webhooks import DeliveryTable, WebhookTable
 
 T = TypeVar("T")
@@ -210,7 +214,14 @@ class RepositoryTable(Protocol):
     def search(self, query: RepositoryQuery) -> Sequence[RepositoryRecord]:
         """Return the repositories that match, sorted by key."""
 
-    def update(self, repository: RepositoryId, *, description: str, private: bool) -> None:
+    def update(
+        self,
+        repository: RepositoryId,
+        *,
+        description: str,
+        private: bool,
+        validate_on: ValidationTrigger = ValidationTrigger.NONE,
+    ) -> None:
         """Write what can change about a repository."""
 
     def delete(self, repository: RepositoryId) -> None:
@@ -333,49 +344,6 @@ class FileTable(Protocol):
         """
 
 
-class PushTable(Protocol):
-    """Pushes under way."""
-
-    def insert(self, push: PushRow) -> None:
-        """Add an open push."""
-
-    def get(self, repository: RepositoryId, push: PushId) -> PushRow:
-        """Return a push of the repository.
-
-        Raises:
-            NotFound: `push-not-found`.
-        """
-
-    def stage(
-        self, push: PushId, commits: Sequence[StagedCommit], manifests: Sequence[StagedManifest]
-    ) -> None:
-        """Add commits, in order, and manifests to an open push; those there already stay."""
-
-    def load_staged(self, push: PushId) -> tuple[Sequence[StagedCommit], Sequence[StagedManifest]]:
-        """Return what was staged, commits in the order in which they came."""
-
-    def insert_uploads(self, uploads: Sequence[UploadRow]) -> None:
-        """Remember announced objects; one that is there already stays as it is."""
-
-    def find_uploads(
-        self, repository: RepositoryId, files: Collection[ObjectId]
-    ) -> Sequence[UploadRow]:
-        """Return the objects that were announced for `files`, oldest first."""
-
-    def forget_uploads(
-        self,
-        repository: RepositoryId,
-        objects: Collection[ObjectId],
-        file: ObjectId | None = None,
-    ) -> None:
-        """Drop announced objects, of one file or with None of all, so that they are sent anew."""
-
-    def complete(
-        self, push: PushId, result: Mapping[str, Any], files: Collection[ObjectId]
-    ) -> None:
-        """Close a push with its answer; drop what it staged and the uploads of `files`."""
-
-
 class Records(Protocol):
     """All tables, inside one transaction."""
 
@@ -390,6 +358,10 @@ class Records(Protocol):
     @property
     def commits(self) -> CommitTable:
         """Commits and their notes."""
+
+    @property
+    def bases(self) -> BaseTable:
+        """Which commits are versions of bases."""
 
     @property
     def files(self) -> FileTable:
@@ -466,6 +438,22 @@ class Records(Protocol):
     @property
     def jobs(self) -> JobTable:
         """What is done by processes of its own."""
+
+    @property
+    def expected(self) -> ExpectedTable:
+        """What merges of commits shall give."""
+
+    @property
+    def validations(self) -> ValidationTable:
+        """What validators saw of commits."""
+
+    @property
+    def attestations(self) -> AttestationTable:
+        """What validators signed about commits."""
+
+    @property
+    def validator_keys(self) -> ValidatorKeyTable:
+        """The public keys of validators."""
 
 
 class Database(Protocol):

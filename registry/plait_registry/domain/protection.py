@@ -14,6 +14,8 @@ from plait_registry.domain.access import RIGHT_OF_ROLE, Right
 from plait_registry.domain.accounts import Protection
 
 LONGEST_PATTERN = 200
+MOST_ATTESTATIONS = 20
+"""That a rule may demand."""
 
 
 def verify_pattern(pattern: str) -> None:
@@ -27,6 +29,20 @@ def verify_pattern(pattern: str) -> None:
             "invalid-input",
             f"{pattern!r:.80} is no pattern for refs: expected a name such as 'main', or one with "
             "* for any characters, as in 'release/*'.",
+        )
+
+
+def verify_demand(attestations: int) -> None:
+    """Check that a rule can demand so many attestations.
+
+    Raises:
+        InvalidInput: it is none of 0 to `MOST_ATTESTATIONS`.
+    """
+    if not 0 <= attestations <= MOST_ATTESTATIONS:
+        raise InvalidInput(
+            "invalid-input",
+            f"attestations: a rule demands 0 to {MOST_ATTESTATIONS} of them.",
+            field="attestations",
         )
 
 
@@ -66,6 +82,12 @@ def verify_deletion(protections: Iterable[Protection], name: RefName, right: Rig
                 ref=name,
                 pattern=rule.pattern,
             )
+
+
+def find_attesting_rule(protections: Iterable[Protection], name: RefName) -> Protection | None:
+    """Return the rule that demands the most attestations of what a ref points at, if any does."""
+    demanding = [rule for rule in _matching(protections, name) if rule.attestations > 0]
+    return max(demanding, key=lambda rule: rule.attestations, default=None)
 
 
 def _matching(protections: Iterable[Protection], name: RefName) -> Iterator[Protection]:

@@ -13,7 +13,9 @@ from typing import Any, NewType
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import RefName, RefUpdate
+from plait.model.repository_kind import RepositoryKind
 from plait_registry.domain.access import Readable
+from plait_registry.domain.validation_wish import ValidationTrigger
 
 RepositoryId = NewType("RepositoryId", int)
 PushId = NewType("PushId", str)
@@ -35,6 +37,9 @@ class RepositoryRecord:
     head: CommitId | None
     adapter_type: str | None
     base: str | None
+    kind: RepositoryKind = RepositoryKind.ADAPTER
+    validate_on: ValidationTrigger = ValidationTrigger.NONE
+    """When validations are asked for without anybody asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class NewRepository:
     created_at: str
     private: bool
     salt: bytes
+    kind: RepositoryKind = RepositoryKind.ADAPTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ class RepositoryQuery:
     base: str | None = None
     """The base model's name at the head, exactly."""
     adapter_type: str | None = None
-    """PEFT's type at the head, or STACK, exactly (upper case)."""
+    """PEFT's type at the head, STACK or BASE, exactly (upper case)."""
+    kind: RepositoryKind | None = None
     after: str | None = None
     """Only names (as `RepositoryName.key`) that sort after this one."""
     limit: int = 50

@@ -17,6 +17,7 @@ from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.ids import hash_bytes, parse_commit_id
 from plait.model.refs import Ref, RefKind, parse_ref_name
+from plait.model.repository_kind import RepositoryKind
 from plait_registry.domain.extents import Document
 from plait_registry.domain.records import RepositoryId
 
@@ -53,6 +54,7 @@ class RefSnapshot:
     retired: tuple[str, ...] = ()
     """Names of deleted tags, which are never given again."""
     deleted: bool = False
+    kind: RepositoryKind = RepositoryKind.ADAPTER
 
     def to_document(self) -> Document:
         """Return the document and its id."""
@@ -70,6 +72,8 @@ class RefSnapshot:
             "retired": list(self.retired),
             "deleted": self.deleted,
         }
+        if self.kind is not RepositoryKind.ADAPTER:  # which documents of before do not say
+            document["kind"] = self.kind.value
         body = canonical.dumps(document)
         return Document(hash_bytes(body), body)
 
@@ -93,6 +97,7 @@ class RefSnapshot:
             ),
             retired=tuple(map(str, fields["retired"])),
             deleted=bool(fields["deleted"]),
+            kind=RepositoryKind(fields.get("kind", RepositoryKind.ADAPTER)),
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from plait.errors import NotFound
 from plait.model.address import RepositoryName
+from plait.model.ids import CommitId, abbreviate
 from plait_registry.domain.access import Caller, Right, verify_right
 from plait_registry.domain.account_errors import missing_namespace
 from plait_registry.domain.policy import missing_repository
 from plait_registry.domain.ports import Records
-from plait_registry.domain.records import RepositoryRecord
+from plait_registry.domain.records import CommitRow, RepositoryRecord
 
 
 def find_repository(
@@ -26,6 +28,20 @@ def find_repository(
         raise missing_repository(name)
     verify_right(caller, have, need, str(repository.name))
     return repository
+
+
+def get_commit(records: Records, repository: RepositoryRecord, commit: CommitId) -> CommitRow:
+    """Return a commit of a repository.
+
+    Raises:
+        NotFound: `commit-not-found`.
+    """
+    row = records.commits.load(repository.id, [commit]).get(commit)
+    if row is None:
+        raise NotFound(
+            "commit-not-found", f"The commit {abbreviate(commit)} is not in {repository.name}."
+        )
+    return row
 
 
 def right_to(caller: Caller, repository: RepositoryRecord) -> Right:

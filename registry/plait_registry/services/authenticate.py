@@ -109,6 +109,7 @@ def _admit_job(records: Records, job: JobRow, now: str) -> Caller:
         # No user's business, such as making tokens, is a job's.
         user=None,
         job=job.lease.digest,
+        job_kind=job.kind.value,
     )
 
 

@@ -22,15 +22,12 @@ from plait.model.commit import Commit
 from plait.model.commit_graph import is_ancestor
 from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate
 from plait.model.manifest import File, Manifest
-from plait.model.refs import RefUpdate
 from plait_registry.domain.access import Caller, Readable, Right
 from plait_registry.domain.ancestry import Link
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.extents import describe_extents
 from plait_registry.domain.object_names import has_its_name
-from plait_registry.domain.policy import find_declaration, parse_adapter_type
 from plait_registry.domain.ports import Clock, Database, Records, Transfers
-from plait_registry.domain.protection import verify_move
 from plait_registry.domain.records import (
     CommitRow,
     Extent,
@@ -51,7 +48,7 @@ from plait_registry.domain.staging import (
     place_in_graph,
     verify_parents_known,
 )
-from plait_registry.services.access import find_repository, right_to
+from plait_registry.services.access import find_repository
 from plait_registry.services.authenticate import refresh_caller
 from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
@@ -61,10 +58,16 @@ from plait_registry.services.guard_push import (
     reserve_documents,
     verify_intact,
 )
+from plait_registry.services.guard_ref import verify_update_allowed
 from plait_registry.services.limits import verify_room_for_notes, verify_room_for_ref
 from plait_registry.services.quotas import verify_quota
-from plait_registry.services.stored_file import read_file
+from plait_registry.services.read_declarations import (
+    ReadDeclarations,
+    list_base_rows,
+    verify_kinds,
+)
 from plait_registry.services.stores import Stores
+from plait_registry.services.trigger_validation import trigger_validation
 from plait_registry.services.verify_file import VerifiedFile, VerifyFile, digest_table
 
 FILES_AT_ONCE = 2
@@ -105,6 +108,7 @@ class CompletePush:
         self._documents = stores.documents
         self._transfers = transfers
         self._clock = clock
+        self._read_declarations = ReadDeclarations(database, stores.objects)
 
     def __call__(self, caller: Caller, name: RepositoryName, push_id: PushId) -> wire.PushResult:
         """Complete the push, or return the answer of an earlier completion.
@@ -113,7 +117,7 @@ class CompletePush:
             NotFound: `object-not-found`, something has not arrived.
             Integrity, InvalidInput: bytes are not what they claim to be.
             Conflict: the ref moved meanwhile, or the move would leave commits behind.
-            PermissionDenied: `ref-protected`.
+            PermissionDenied: `ref-protected`, `attestations-missing`.
             TooLarge: `quota-exceeded`, `too-many-notes`, `too-many-refs`.
             Unauthenticated: the token was revoked, or ended, while bytes were read.
         """
@@ -122,7 +126,7 @@ class CompletePush:
             push = records.pushes.get(repository.id, push_id)
             if push.state is PushState.COMPLETED:
                 return wire.decode(wire.PushResult, dict(push.result or {}))
-            verify_push_allowed(records, caller, repository, push.update)
+            verify_update_allowed(records, caller, repository, push.update)
             staged = _load(records, caller, repository, push)
         verified = self._verify_files(staged)
         rows = self._place(staged, verified)
@@ -189,7 +193,8 @@ class CompletePush:
             self._database.transact(lambda records: records.condemned.remove(condemned))
 
     def _place(self, staged: _Staged, verified: Sequence[VerifiedFile]) -> list[CommitRow]:
-        adapter_types = self._read_adapter_types(staged, verified)
+        brought = {item.row.sha256: item.row.extents for item in verified}
+        adapter_types = self._read_declarations(staged.incoming, brought)
         rows = dict(staged.outside)
         placed = []
         with self._database.read() as records:
@@ -205,30 +210,6 @@ class CompletePush:
                 links[row.id] = Link(row.id, row.depth, row.skip)
                 placed.append(row)
         return placed
-
-    def _read_adapter_types(
-        self, staged: _Staged, verified: Sequence[VerifiedFile]
-    ) -> dict[ManifestId, str]:
-        """Return PEFT's type of every new version, or STACK; each declaration is read once."""
-        manifests = {item.commit.manifest: item.manifest for item in staged.incoming}
-        declarations = {
-            key: declaration
-            for key, manifest in manifests.items()
-            if (declaration := find_declaration(manifest)) is not None
-        }
-        extents: dict[ObjectId, Sequence[Extent]] = {
-            item.row.sha256: item.row.extents for item in verified
-        }
-        # By the path as well: the same bytes under another name say something else.
-        distinct = {(file.path, file.sha256): file for file in declarations.values()}
-        missing = {file.sha256 for file in distinct.values()} - set(extents)
-        with self._database.read() as records:
-            extents.update(records.files.load_extents(None, missing))
-        types = {
-            place: parse_adapter_type(file, read_file(self._store, extents[file.sha256]))
-            for place, file in distinct.items()
-        }
-        return {key: types[file.path, file.sha256] for key, file in declarations.items()}
 
     def _verify_move(self, staged: _Staged, rows: Sequence[CommitRow]) -> None:
         update = staged.push.update
@@ -288,7 +269,7 @@ class CompletePush:
             push = records.pushes.get(repository.id, staged.push.id)
             if push.state is PushState.COMPLETED:  # by the same call, sent twice
                 return wire.decode(wire.PushResult, dict(push.result or {}))
-            verify_push_allowed(records, current, repository, push.update)
+            verify_update_allowed(records, current, repository, push.update)
             stored = records.files.find_objects(objects)
             fresh = [row for key, row in objects.items() if key not in stored]
             self._verify_still_there(fresh)
@@ -306,11 +287,13 @@ class CompletePush:
             records.files.insert(repository.id, [item.row for item in verified], fresh)
             records.files.link(repository.id, staged.files)
             records.commits.insert(repository.id, rows)
+            records.bases.insert(list_base_rows(staged.incoming))
             records.commits.insert_notes(repository.id, push.notes)
             records.refs.compare_and_set(repository.id, push.update)
             records.pushes.complete(push.id, wire.encode(result), staged.files)
             records.condemned.release([push.id])
             record_change(records, current, _describe_push(repository, push, rows), at=now)
+            trigger_validation(records, current, repository, push.update, at=now)
             return result
 
         return self._database.transact(commit)
@@ -324,18 +307,6 @@ class CompletePush:
                     f"The object {abbreviate(row.sha256)} was removed from the store meanwhile: "
                     "push again.",
                 )
-
-
-def verify_push_allowed(
-    records: Records, caller: Caller, repository: RepositoryRecord, update: RefUpdate
-) -> None:
-    """Check what the rules of the repository say about the ref that a push moves.
-
-    Raises:
-        PermissionDenied: `ref-protected`.
-    """
-    rules = records.protections.list(repository.id)
-    verify_move(rules, update.name, right_to(caller, repository), is_forced=update.force)
 
 
 def _describe_push(
@@ -371,6 +342,7 @@ def _load(records: Records, caller: Caller, repository: RepositoryRecord, push: 
     # Whether they are canonical was checked when they came; a third of the time goes into that.
     parsed = {key: Manifest.from_json(canonical.loads(body)) for key, body in bodies.items()}
     incoming = collect(fresh, parsed)
+    verify_kinds(repository, parsed.values())
     outside = records.commits.load(repository.id, find_outside_parents(incoming))
     verify_parents_known(incoming, outside)
     restored = find_restored(records, repository, manifests)

@@ -21,6 +21,7 @@ def write_end(records: Records, job: JobRow, at: str, *, by: Caller | None = Non
         "ref": job.ref,
         "state": job.state.value,
         "commit": None if job.result is None else job.result.commit,
+        "verdict": None if job.result is None else job.result.verdict,
         # Not its words, which name inputs: not all who hear of it may read those.
         "error": None if job.error is None else job.error.kind,
     }

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from plait.errors import InvalidInput, NotFound
+from plait.errors import InvalidInput
 from plait.model.address import RepositoryName
 from plait.model.commit_graph import Walk, find_merge_bases
-from plait.model.ids import CommitId, abbreviate, parse_commit_id
+from plait.model.ids import CommitId, parse_commit_id
 from plait.model.revision import resolve_revision
 from plait_registry.domain.access import Caller, Right
 from plait_registry.domain.ports import Database, Records
 from plait_registry.domain.records import CommitRow, NoteRow, RepositoryRecord
-from plait_registry.services.access import find_repository
+from plait_registry.services.access import find_repository, get_commit
 from plait_registry.services.commit_source import RecordsSource
 from plait_registry.services.limits import count_on_page
 
@@ -89,11 +89,7 @@ class ReadHistory:
         """
         with self._database.read() as records:
             repository = find_repository(records, caller, name, Right.READ)
-            row = records.commits.load(repository.id, [commit]).get(commit)
-            if row is None:
-                raise NotFound(
-                    "commit-not-found", f"The commit {abbreviate(commit)} is not in {name}."
-                )
+            row = get_commit(records, repository, commit)
             return row, records.commits.load_notes(repository.id, [commit]).get(commit, ())
 
     def merge_bases(

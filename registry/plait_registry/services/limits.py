@@ -106,6 +106,15 @@ def verify_room_for_job(
             )
 
 
+def has_room_for_job(records: Records, repository: RepositoryRecord, user: UserId | None) -> bool:
+    """Tell whether `verify_room_for_job` would let one more job pass."""
+    try:
+        verify_room_for_job(records, repository, user)
+    except Conflict:
+        return False
+    return True
+
+
 def verify_staged(records: Records, push: PushId) -> None:
     """Check that what a push has staged, the last call's part too, is not too much.
 

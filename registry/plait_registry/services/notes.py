@@ -6,15 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from plait.errors import InvalidInput, NotFound
+from plait.errors import InvalidInput
 from plait.model import canonical
 from plait.model.address import RepositoryName
-from plait.model.ids import CommitId, abbreviate
+from plait.model.ids import CommitId
 from plait_registry.domain.access import Caller, Right
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import NoteRow
-from plait_registry.services.access import find_repository
+from plait_registry.services.access import find_repository, get_commit
 from plait_registry.services.changes import record_change
 from plait_registry.services.limits import verify_room_for_notes
 
@@ -67,10 +67,7 @@ class AddNote:
 
         def add(records: Records) -> NoteRow:
             repository = find_repository(records, caller, name, Right.WRITE)
-            if commit not in records.commits.load(repository.id, [commit]):
-                raise NotFound(
-                    "commit-not-found", f"The commit {abbreviate(commit)} is not in {name}."
-                )
+            get_commit(records, repository, commit)
             verify_room_for_notes(records, repository, [note])
             records.commits.insert_notes(repository.id, [note])
             change = Change.of_repository(

@@ -11,7 +11,7 @@ from plait_registry.domain.account_errors import missing_protection
 from plait_registry.domain.accounts import Protection
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.ports import Clock, Database, Records
-from plait_registry.domain.protection import verify_pattern
+from plait_registry.domain.protection import verify_demand, verify_pattern
 from plait_registry.domain.records import RepositoryRecord
 from plait_registry.services.access import find_repository, right_to
 from plait_registry.services.changes import record_change
@@ -44,10 +44,11 @@ class SetProtection:
         """Return the rule; who is below the role that it demands can neither make nor change it.
 
         Raises:
-            InvalidInput: the pattern cannot be one, or there are too many.
+            InvalidInput: the pattern cannot be one, or there are too many, or too much is demanded.
             PermissionDenied: `permission-denied`.
         """
         verify_pattern(rule.pattern)
+        verify_demand(rule.attestations)
         now = self._clock.now()
 
         def put(records: Records) -> Protection:
@@ -71,6 +72,7 @@ class SetProtection:
                 pattern=rule.pattern,
                 role=rule.role.value,
                 fast_forward_only=rule.fast_forward_only,
+                attestations=rule.attestations,
             )
             record_change(records, caller, change, at=now)
             return rule

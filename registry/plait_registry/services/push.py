@@ -54,8 +54,9 @@ from plait_registry.domain.records import (
 from plait_registry.domain.ref_update import verify_expected
 from plait_registry.domain.staging import list_files
 from plait_registry.services.access import find_repository
-from plait_registry.services.complete_push import CompletePush, verify_push_allowed
+from plait_registry.services.complete_push import CompletePush
 from plait_registry.services.guard_push import verify_not_condemned
+from plait_registry.services.guard_ref import verify_update_allowed
 from plait_registry.services.limits import (
     verify_room_for_notes,
     verify_room_for_push,
@@ -63,6 +64,7 @@ from plait_registry.services.limits import (
 )
 from plait_registry.services.notes import verify_note
 from plait_registry.services.quotas import verify_quota
+from plait_registry.services.read_declarations import verify_kinds
 from plait_registry.services.stores import Stores
 
 MOST_NOTES_PER_PUSH = 10_000
@@ -88,7 +90,7 @@ class Push:
         Raises:
             Conflict: `ref-update-conflict`, the ref is not where the caller saw it;
                 `too-many-pushes`.
-            InvalidInput: a commit, a manifest or a note breaks a rule.
+            InvalidInput: a commit, a manifest or a note breaks a rule; `wrong-repository-kind`.
             PermissionDenied: `ref-protected`.
             TooLarge: `quota-exceeded`, `too-many-notes`, `push-too-large`.
         """
@@ -108,7 +110,8 @@ class Push:
 
         def insert(records: Records) -> RepositoryRecord:
             repository = find_repository(records, caller, name, Right.WRITE)
-            verify_push_allowed(records, caller, repository, update)
+            verify_update_allowed(records, caller, repository, update)
+            verify_kinds(repository, staged.parsed)
             verify_expected(update, records.refs.find(repository.id, update.name))
             verify_quota(records, caller, repository.name, staged.files)
             verify_room_for_notes(records, repository, notes)
@@ -137,6 +140,7 @@ class Push:
         """Add commits to an open push and return what they have to upload.
 
         Raises:
+            InvalidInput: `wrong-repository-kind`.
             TooLarge: `push-too-large`.
         """
         staged = _parse_staged(request)
@@ -144,6 +148,7 @@ class Push:
         def add(records: Records) -> RepositoryRecord:
             repository = find_repository(records, caller, name, Right.WRITE)
             _verify_open(records.pushes.get(repository.id, push_id))
+            verify_kinds(repository, staged.parsed)
             records.pushes.stage(push_id, staged.commits, staged.manifests)
             verify_staged(records, push_id)
             return repository
@@ -346,6 +351,7 @@ class _Staged:
 
     commits: Sequence[StagedCommit]
     manifests: Sequence[StagedManifest]
+    parsed: Sequence[Manifest]
     files: Mapping[ObjectId, File]
     """The files of the manifests."""
 
@@ -366,7 +372,7 @@ def _parse_staged(staged: wire.StagedCommits) -> _Staged:
         body = canonical.dumps(document)
         parsed.append(Manifest.from_bytes(body))
         manifests.append(StagedManifest(ManifestId(hash_bytes(body)), body))
-    return _Staged(commits, manifests, list_files(parsed))
+    return _Staged(commits, manifests, parsed, list_files(parsed))
 
 
 def _find_files(

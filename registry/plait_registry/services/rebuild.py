@@ -8,9 +8,9 @@ somebody forged does not stand this; (5) in one transaction for each repository,
 the refs.
 
 What comes back: repositories, tags, branches, commits, manifests and files, with the same ids. What
-does not: users, tokens, roles, rules, notes, events and the audit log, which the store does not
-hold; a backup of the database does. A repository of which something is missing is left out and
-reported.
+does not: users, tokens, roles, rules, notes, validations, attestations and their keys, events and
+the audit log, which the store does not hold; a backup of the database does. A repository of which
+something is missing is left out and reported.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate, hash_byt
 from plait.model.manifest import File, Manifest
 from plait.model.refs import RefUpdate
 from plait_registry.domain.ancestry import Link
+from plait_registry.domain.bases import BaseRow
 from plait_registry.domain.dedup import SALT_SIZE
 from plait_registry.domain.extents import FORMAT as EXTENTS_FORMAT
 from plait_registry.domain.policy import find_declaration, parse_adapter_type
@@ -36,6 +37,7 @@ from plait_registry.domain.staging import IncomingCommit, list_files, place_in_g
 from plait_registry.services.back_up import verify_empty
 from plait_registry.services.garbage_report import Tell
 from plait_registry.services.journal_refs import JournalRefs, read_journal
+from plait_registry.services.read_declarations import list_base_rows
 from plait_registry.services.stored_file import read_file
 from plait_registry.services.stores import Stores
 from plait_registry.services.verify_file import VerifyFile
@@ -63,6 +65,7 @@ class _Version:
     """A repository's content, read and verified."""
 
     rows: Sequence[CommitRow]
+    bases: Sequence[BaseRow]
     manifests: Mapping[ManifestId, bytes]
     files: Sequence[FileRow]
 
@@ -148,13 +151,21 @@ class Rebuild:
                 records.namespaces.insert(snapshot.name.namespace, now)
             salt = secrets.token_bytes(SALT_SIZE)
             repository = records.repositories.insert(
-                NewRepository(snapshot.name, snapshot.description, now, snapshot.private, salt)
+                NewRepository(
+                    snapshot.name,
+                    snapshot.description,
+                    now,
+                    snapshot.private,
+                    salt,
+                    snapshot.kind,
+                )
             ).id
             objects = {extent.object for row in version.files for extent in row.extents}
             rows = [ObjectRow(item, self._measure(item)) for item in sorted(objects)]
             records.files.insert_manifests(version.manifests)
             records.files.insert(repository, version.files, rows)
             records.commits.insert(repository, version.rows)
+            records.bases.insert(version.bases)
             for ref in snapshot.refs:
                 update = RefUpdate(ref.kind, ref.name, None, ref.target)
                 records.refs.compare_and_set(repository, update)
@@ -184,17 +195,21 @@ class Rebuild:
         }
         placed: dict[CommitId, CommitRow] = {}
         links: dict[CommitId, Link] = {}
-        for key in _order(commits):
-            commit = commits[key]
+        incoming = [
+            IncomingCommit(commit.id, commit.to_bytes(), commit, manifests[commit.manifest])
+            for commit in map(commits.__getitem__, _order(commits))
+        ]
+        for item in incoming:
+            commit = item.commit
             row = place_in_graph(
-                IncomingCommit(key, commit.to_bytes(), commit, manifests[commit.manifest]),
+                item,
                 parents=[placed[parent] for parent in commit.parents],
                 links=links,
                 adapter_type=types.get(commit.manifest),
             )
-            placed[key] = row
-            links[key] = Link(row.id, row.depth, row.skip)
-        return _Version(list(placed.values()), bodies, rows)
+            placed[item.id] = row
+            links[item.id] = Link(row.id, row.depth, row.skip)
+        return _Version(list(placed.values()), list_base_rows(incoming), bodies, rows)
 
     def _walk(self, snapshot: RefSnapshot) -> dict[CommitId, Commit]:
         """Return all commits that the refs reach, each checked against its id."""

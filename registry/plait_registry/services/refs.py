@@ -13,14 +13,16 @@ from plait.model.revision import resolve_revision
 from plait_registry.domain.access import Caller, Right
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.ports import Clock, Database, Records
-from plait_registry.domain.protection import verify_deletion, verify_move
+from plait_registry.domain.protection import verify_deletion
 from plait_registry.domain.records import RepositoryRecord
 from plait_registry.domain.ref_update import verify_expected, verify_fast_forward
 from plait_registry.services.access import find_repository, right_to
 from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
 from plait_registry.services.guard_push import verify_commit_held
+from plait_registry.services.guard_ref import verify_update_allowed
 from plait_registry.services.limits import verify_room_for_ref
+from plait_registry.services.trigger_validation import trigger_validation
 
 
 class ListRefs:
@@ -57,7 +59,7 @@ class CreateRef:
             NotFound: `revision-not-found`.
             Conflict: `ref-update-conflict`, the name points elsewhere; `tag-name-retired`.
             AlreadyExists: `ref-exists`, the name is that of a ref of the other kind.
-            PermissionDenied: `ref-protected`.
+            PermissionDenied: `ref-protected`, `attestations-missing`.
             TooLarge: `too-many-refs`.
         """
         with self._database.read() as records:
@@ -69,15 +71,16 @@ class CreateRef:
             repository = find_repository(records, caller, name, Right.WRITE)
             if records.refs.find(repository.id, ref) == Ref(kind, ref, target):
                 return Ref(kind, ref, target)
-            _verify_protected(records, caller, repository, ref, is_forced=False)
-            verify_commit_held(records, repository, target)
             update = RefUpdate(kind, ref, None, target)
+            verify_update_allowed(records, caller, repository, update)
+            verify_commit_held(records, repository, target)
             verify_room_for_ref(records, repository, update)
             records.refs.compare_and_set(repository.id, update)
             change = Change.of_repository(
                 Action.REF_CREATE, repository.name, kind=kind.value, ref=ref, new=target
             )
             record_change(records, caller, change, at=now)
+            trigger_validation(records, caller, repository, update, at=now)
             return Ref(kind, ref, target)
 
         return self._database.transact(create)
@@ -96,12 +99,12 @@ class MoveRef:
         Raises:
             NotFound: `commit-not-found`.
             Conflict: `ref-update-conflict`, or `ref-not-fast-forward` without force.
-            PermissionDenied: `ref-protected`.
+            PermissionDenied: `ref-protected`, `attestations-missing`.
         """
         # Histories never change, so that only the swap itself has to keep other writers waiting.
         with self._database.read() as records:
             repository = find_repository(records, caller, name, Right.WRITE)
-            _verify_protected(records, caller, repository, update.name, is_forced=update.force)
+            verify_update_allowed(records, caller, repository, update)
             if update.new not in records.commits.load(repository.id, [update.new]):
                 raise NotFound(
                     "commit-not-found",
@@ -119,10 +122,11 @@ class MoveRef:
             moved = Ref(update.kind, update.name, update.new)
             if records.refs.find(repository.id, update.name) == moved:
                 return moved
-            _verify_protected(records, caller, repository, update.name, is_forced=update.force)
+            verify_update_allowed(records, caller, repository, update)
             verify_commit_held(records, repository, update.new)
             records.refs.compare_and_set(repository.id, update)
             record_change(records, caller, describe_move(repository.name, update), at=now)
+            trigger_validation(records, caller, repository, update, at=now)
             return moved
 
         return self._database.transact(move)
@@ -187,15 +191,3 @@ def describe_move(name: RepositoryName, update: RefUpdate) -> Change:
         new=update.new,
         force=update.force,
     )
-
-
-def _verify_protected(
-    records: Records,
-    caller: Caller,
-    repository: RepositoryRecord,
-    ref: RefName,
-    *,
-    is_forced: bool,
-) -> None:
-    rules = records.protections.list(repository.id)
-    verify_move(rules, ref, right_to(caller, repository), is_forced=is_forced)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from plait.errors import NotFound
+from plait.errors import InvalidInput, NotFound
 from plait.model.ids import abbreviate
 from plait_registry.domain.access import Caller
 from plait_registry.domain.jobs import (
     BACKOFF,
     JobError,
     JobId,
+    JobKind,
     JobProgress,
     JobResult,
     JobRow,
@@ -22,6 +23,8 @@ from plait_registry.domain.jobs import (
 )
 from plait_registry.domain.moments import shift
 from plait_registry.domain.ports import Clock, Database, Records
+from plait_registry.domain.validation_wish import ValidationPayload
+from plait_registry.domain.validations import read_body
 from plait_registry.services.end_job import write_end
 from plait_registry.services.find_job import find_own_job
 
@@ -78,6 +81,7 @@ class CompleteJob:
             if not found.state.is_open:
                 raise ended_job(found)
             _verify_there(records, found, result)
+            _verify_validated(records, found, result)
             return write_end(records, found.done(result, now), now)
 
         return self._database.transact(complete)
@@ -90,8 +94,8 @@ class FailJob:
         self._database = database
         self._clock = clock
 
-    def __call__(self, caller: Caller, job: JobId, error: JobError) -> JobRow:
-        """Return the job: failed, or to be tried again.
+    def __call__(self, caller: Caller, job: JobId, error: JobError, log: str = "") -> JobRow:
+        """Return the job, with more in its log: failed, or to be tried again.
 
         Raises:
             Conflict: `job-ended`, in another way; `job-lease-lost`.
@@ -104,9 +108,35 @@ class FailJob:
                 return found
             if not found.state.is_open:
                 raise ended_job(found)
-            return write_attempt(records, found, error, now)
+            return write_attempt(records, found, error, now, log)
 
         return self._database.transact(fail)
+
+
+class ReturnJob:
+    """Takes a job back from a worker that is told to stop."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def __call__(self, caller: Caller, job: JobId) -> JobRow:
+        """Return the job, queued as if it had not begun; what has ended stays as it is.
+
+        Raises:
+            Conflict: `job-lease-lost`.
+        """
+        now = self._clock.now()
+
+        def give_back(records: Records) -> JobRow:
+            found = find_own_job(records, caller, job)
+            if found.state is not JobState.RUNNING:
+                return found
+            returned = found.given_back(now)
+            records.jobs.update(returned)
+            return returned
+
+        return self._database.transact(give_back)
 
 
 def write_attempt(
@@ -128,4 +158,19 @@ def _verify_there(records: Records, job: JobRow, result: JobResult) -> None:
             "commit-not-found",
             f"The commit {abbreviate(result.commit)} with the manifest "
             f"{abbreviate(result.manifest)} is not in {job.target}.",
+        )
+
+
+def _verify_validated(records: Records, job: JobRow, result: JobResult) -> None:
+    """Check that the outcome is what was asked for, and what is recorded."""
+    if job.kind is not JobKind.VALIDATION:
+        return
+    payload = ValidationPayload.from_bytes(records.jobs.load_payload(job.id))
+    recorded = records.validations.find_by_job(job.repository, job.id)
+    verdict = None if recorded is None else read_body(recorded).get("verdict")
+    if verdict is None or (result.commit, result.verdict) != (payload.commit, verdict):
+        raise InvalidInput(
+            "invalid-input",
+            f"The job {job.id} is a validation of {abbreviate(payload.commit)}: record what was "
+            "seen of that commit, and say the verdict of it.",
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from plait.model.address import RepositoryName
+from plait.model.repository_kind import RepositoryKind
 from plait_registry.domain.access import Caller, Right, verify_right
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.dedup import SALT_SIZE
 from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import NewRepository, RepositoryQuery, RepositoryRecord
+from plait_registry.domain.validation_wish import ValidationTrigger
 from plait_registry.services.access import find_repository
 from plait_registry.services.changes import record_change
 from plait_registry.services.limits import verify_room_for_repository
@@ -27,7 +30,13 @@ class CreateRepository:
         self._clock = clock
 
     def __call__(
-        self, caller: Caller, name: RepositoryName, description: str, *, private: bool = True
+        self,
+        caller: Caller,
+        name: RepositoryName,
+        description: str,
+        *,
+        private: bool = True,
+        kind: RepositoryKind = RepositoryKind.ADAPTER,
     ) -> RepositoryRecord:
         """Return the new repository; an administrator makes the namespace along with it.
 
@@ -54,7 +63,7 @@ class CreateRepository:
             # Written as the namespace is, whatever the case in which it was typed.
             full_name = RepositoryName(namespace.name, name.name)
             created = records.repositories.insert(
-                NewRepository(full_name, description, now, private, salt)
+                NewRepository(full_name, description, now, private, salt, kind)
             )
             change = Change.of_repository(Action.REPOSITORY_CREATE, full_name, private=private)
             record_change(records, caller, change, at=now)
@@ -99,22 +108,32 @@ class UpdateRepository:
         self._clock = clock
 
     def __call__(
-        self, caller: Caller, name: RepositoryName, *, description: str | None, private: bool | None
+        self,
+        caller: Caller,
+        name: RepositoryName,
+        *,
+        description: str | None,
+        private: bool | None,
+        validate_on: ValidationTrigger | None = None,
     ) -> RepositoryRecord:
         """Return the repository as it is now; None leaves something as it was."""
         now = self._clock.now()
 
         def update(records: Records) -> RepositoryRecord:
             found = find_repository(records, caller, name, Right.MAINTAIN)
-            wanted = {
+            wanted: dict[str, Any] = {
                 "description": found.description if description is None else description,
                 "private": found.private if private is None else private,
             }
+            trigger = validate_on or found.validate_on
             records.repositories.update(
                 found.id,
                 description=found.description if description is None else description,
                 private=found.private if private is None else private,
+                validate_on=trigger,
             )
+            if validate_on is not None:
+                wanted["validate_on"] = trigger.value
             change = Change.of_repository(Action.REPOSITORY_UPDATE, found.name, **wanted)
             record_change(records, caller, change, at=now)
             return records.repositories.get(found.name)

@@ -17,10 +17,12 @@ from datetime import timedelta
 
 from plait.errors import NotFound, PlaitError
 from plait_registry.domain.jobs import (
+    ANY_JOB,
     JOB_TOKEN_PREFIX,
     JobError,
     JobId,
     JobLease,
+    JobOffer,
     JobRow,
     JobState,
 )
@@ -44,6 +46,8 @@ class ClaimedJob:
     job: JobRow
     token: str = field(repr=False)
     """Lets its process do the job, and nothing else."""
+    payload: bytes = field(repr=False, default=b"")
+    """What is to be done."""
 
     @property
     def held(self) -> HeldJob:
@@ -66,8 +70,8 @@ class ClaimJob:
         self._database = database
         self._clock = clock
 
-    def __call__(self) -> ClaimedJob | None:
-        """Return a job that is now the caller's to do; None where nothing is due.
+    def __call__(self, offer: JobOffer = ANY_JOB) -> ClaimedJob | None:
+        """Return a job that is now the caller's to do; None where nothing is due that they take.
 
         Those that cannot be done any more end on the way: who asked has no rights any more, or
         every attempt died.
@@ -76,7 +80,7 @@ class ClaimJob:
             now = self._clock.now()
             # (1) Find what is due.
             with self._database.read() as records:
-                due = records.jobs.find_due(now)
+                due = records.jobs.find_due(now, offer)
             if due is None:
                 return None
             # (2) Take it.
@@ -108,7 +112,7 @@ class ClaimJob:
             records.jobs.update(begun)
             # Their turn is over: with one process, nobody's jobs run while another one is chosen.
             records.jobs.postpone(found.requester.user, now)
-            return ClaimedJob(begun, token)
+            return ClaimedJob(begun, token, records.jobs.load_payload(due))
 
         return self._database.transact(claim)
 

@@ -26,7 +26,7 @@ from plait_registry.domain.change import Action, Change
 from plait_registry.domain.composition_wish import CompositionWish
 from plait_registry.domain.jobs import JobId, JobKind, JobRow, Requester
 from plait_registry.domain.ports import Clock, Database, Records
-from plait_registry.domain.protection import verify_move
+from plait_registry.domain.protection import find_attesting_rule, verify_move
 from plait_registry.domain.records import RepositoryRecord
 from plait_registry.services.access import find_repository
 from plait_registry.services.changes import record_change
@@ -151,7 +151,7 @@ def verify_branch(records: Records, repository: RepositoryRecord, wish: Composit
 
     Raises:
         AlreadyExists: `ref-exists`.
-        PermissionDenied: `ref-protected`.
+        PermissionDenied: `ref-protected`, `attestations-missing`.
     """
     ref = records.refs.find(repository.id, wish.branch)
     if ref is not None and ref.kind is not RefKind.BRANCH:
@@ -163,6 +163,16 @@ def verify_branch(records: Records, repository: RepositoryRecord, wish: Composit
             actual=ref.target,
         )
     rules = records.protections.list(repository.id)
+    attesting = find_attesting_rule(rules, wish.branch)
+    if attesting is not None:
+        raise PermissionDenied(
+            "attestations-missing",
+            f"{wish.branch!r} moves only to commits that validators have attested, by the rule for "
+            f"{attesting.pattern!r}, and nobody has attested what is yet to be composed: name "
+            "another branch, have the outcome validated, then move this one to it.",
+            ref=wish.branch,
+            pattern=attesting.pattern,
+        )
     try:
         verify_move(rules, wish.branch, Right.WRITE, is_forced=False)
     except PermissionDenied as error:

@@ -18,8 +18,7 @@ from typing import Protocol
 
 from plait.errors import PlaitError
 from plait_registry.domain.jobs import JobError
-from plait_registry.services.job_services import JobServices
-from plait_registry.services.run_jobs import ClaimedJob, HeldJob
+from plait_registry.services.run_jobs import HeldJob
 from plait_registry.worker.repeating_threads import RepeatingThreads
 
 IDLE_S = 1.0
@@ -54,7 +53,38 @@ class Process(Protocol):
         """Take leave of a process that has ended."""
 
 
-Launch = Callable[[ClaimedJob], Process]
+class Claim(Protocol):
+    """A job that was taken."""
+
+    @property
+    def token(self) -> str:
+        """What lets its process do the job."""
+
+    @property
+    def held(self) -> HeldJob:
+        """The job, without what lets anybody do it."""
+
+
+Launch = Callable[[Claim], Process]
+
+
+class JobSource(Protocol):
+    """Where jobs come from, and what hears how they end: a database, or a registry elsewhere."""
+
+    def claim(self) -> Claim | None:
+        """Take the job whose turn it is, if there is one."""
+
+    def is_held(self, held: HeldJob) -> bool:
+        """Return False where a job has ended, is gone, or is another's by now."""
+
+    def give_back(self, held: HeldJob) -> None:
+        """Queue a job as if it had not begun, where it is still held."""
+
+    def end_attempt(self, held: HeldJob, error: JobError, log: str = "") -> None:
+        """Fail a job, or queue it again, where it is still held."""
+
+    def prune(self) -> int:
+        """Remove what nobody looks at any more, and return how many that were."""
 
 
 class JobLoop:
@@ -62,7 +92,7 @@ class JobLoop:
 
     def __init__(
         self,
-        jobs: JobServices,
+        jobs: JobSource,
         launch: Launch,
         *,
         seconds: float,
@@ -100,7 +130,7 @@ class JobLoop:
             return 0.0
         return self._pause_s
 
-    def _do(self, claimed: ClaimedJob) -> None:
+    def _do(self, claimed: Claim) -> None:
         try:
             process = self._launch(claimed)
         except PlaitError as error:
@@ -113,7 +143,7 @@ class JobLoop:
             process.stop()
             process.close()
             if process.output:
-                _LOG.warning("job %s printed: %s", claimed.job.id, process.output)
+                _LOG.warning("job %s printed: %s", claimed.held.id, process.output)
 
     def _look_after(self, process: Process, held: HeldJob) -> None:
         """Return when the process has ended or is to be ended, and its job is dealt with."""
@@ -151,7 +181,8 @@ class JobLoop:
         return JobError(
             "job-failed",
             f"The job took over {self._seconds:g} s, which is the limit (PLAIT_JOB_SECONDS): "
-            "compose fewer or smaller adapters, or ask whoever runs the registry for more.",
+            "ask for less at once, as for fewer or smaller adapters, or ask whoever has jobs done "
+            "for more time.",
         )
 
     def _clean_step(self) -> float:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from plait.errors import Unavailable
-from plait_registry.services.run_jobs import ClaimedJob
 from plait_registry.settings import Settings, build_job_environment
 from plait_registry.worker.job_folder import JobFolder
+from plait_registry.worker.job_loop import Claim
 
 COMMAND = (sys.executable, "-P", "-m", "plait_registry.worker.run_job")
 """With -P nothing is imported from the folder that it works in, where files of others lie."""
@@ -84,7 +84,7 @@ class JobLauncher:
         """Where their folders are."""
         return self.settings.data.absolute() / "jobs"
 
-    def __call__(self, claimed: ClaimedJob) -> JobProcess:
+    def __call__(self, claimed: Claim) -> JobProcess:
         """Start the process of a job.
 
         Raises:
@@ -96,7 +96,7 @@ class JobLauncher:
         )
         try:
             process = subprocess.Popen(  # noqa: S603 - this program's own module
-                [*self.command, claimed.job.id],
+                [*self.command, claimed.held.id],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -6,8 +6,6 @@ as well, so that they are done only where its address is known.
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -16,6 +14,7 @@ from plait_registry.bootstrap import build_events, build_jobs, open_data_folder,
 from plait_registry.domain.ports import Database
 from plait_registry.settings import Settings
 from plait_registry.worker.delivery import DeliveryLoop
+from plait_registry.worker.signals import listen_for_stop
 from plait_registry.worker.start_jobs import build_job_loop
 
 
@@ -31,9 +30,7 @@ def run_worker(settings: Settings) -> int:
             "A worker of its own needs PostgreSQL (PLAIT_DATABASE_URL). With records in a data "
             "folder, `plait-registry serve` delivers events and does jobs itself.",
         )
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = listen_for_stop()
     database = open_database(settings, open_data_folder(settings))
     try:
         database.check()

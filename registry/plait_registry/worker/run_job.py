@@ -16,9 +16,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from plait import wire, wire_jobs
 from plait.cache import Cache
@@ -29,27 +28,23 @@ from plait.model.commit import Person
 from plait.model.recipe import Recipe
 from plait.model.refs import parse_ref_name
 from plait.progress import Progress
-from plait.transport import Transport
 from plait_registry.settings import read_job_task
 from plait_registry.worker.job_reporter import JobReporter
+from plait_registry.worker.work import Execute, Work
 
 MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A job, and what there is to do it with."""
-
-    transport: Transport
-    cache: Cache
-    details: wire_jobs.JobDetails
-    threads: int
-
-
-Execute = Callable[[Work, Progress], wire_jobs.JobResult]
-
-
 def execute(work: Work, progress: Progress) -> wire_jobs.JobResult:
+    """Do what jobs of that kind are about."""
+    if work.details.job.kind == "validation":
+        from plait_registry.worker.run_validation import execute_validation
+
+        return execute_validation(work, progress)
+    return execute_composition(work, progress)
+
+
+def execute_composition(work: Work, progress: Progress) -> wire_jobs.JobResult:
     """Compose, and push the outcome."""
     from plait.compose import ComposeWish, compose
 
@@ -82,7 +77,14 @@ def main(arguments: Sequence[str] | None = None, *, execute: Execute = execute) 
             # (1) read.
             path = f"{wire.API_PREFIX}/jobs/{job}"
             details = wire.decode(wire_jobs.JobDetails, transport.call("GET", path))
-            work = Work(transport, Cache(client.cache_dir), details, task.threads)
+            work = Work(
+                transport,
+                Cache(client.cache_dir),
+                details,
+                task.threads,
+                task.validator,
+                task.memory,
+            )
             run(work, execute)
     except PlaitError as error:
         print(f"{error.kind}: {error.message}", file=sys.stderr)  # noqa: T201 - to who started it
@@ -107,8 +109,8 @@ def run(work: Work, execute: Execute) -> None:
     except MemoryError:
         answer = wire_jobs.JobFailure(
             "job-failed",
-            "The job needs more memory than it may have (PLAIT_JOB_MEMORY_MB): compose fewer or "
-            "smaller adapters, or ask whoever runs the registry for more.",
+            "The job needs more memory than it may have (PLAIT_JOB_MEMORY_MB): ask for less at "
+            "once, as for fewer or smaller adapters, or ask whoever has jobs done for more memory.",
         )
     except Exception as error:  # noqa: BLE001 - the process's edge: nobody else could tell
         traceback.print_exc()

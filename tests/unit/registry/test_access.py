@@ -182,3 +182,40 @@ def test_readable_keeps_roles_and_scopes_apart() -> None:
     assert not found.includes(RepositoryName("team", "other"), private=False)
     assert not found.includes(RepositoryName("lab", "x"), private=True)
     assert found.includes(RepositoryName("lab", "x"), private=False)
+
+
+# --- doing jobs ---
+
+
+def test_token_for_doing_jobs_reaches_no_repository_and_lists_none() -> None:
+    worker = caller(None, "*:work", is_admin=True)
+    assert worker.works
+    assert not worker.administers
+    assert worker.right_to(SQL, private=False) is worker.right_in("team") is Right.NONE
+    assert Readable.by(worker) == Readable(None, frozenset(), frozenset())
+    assert worker.narrowed([Scope("team/sql", Access.WRITE)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("scopes", "works"),
+    [([], True), (["*:admin"], True), (["team:read", "*:work"], True), (["*:write"], False)],
+)
+def test_jobs_are_done_by_administrators_whose_token_says_so(
+    scopes: list[str], *, works: bool
+) -> None:
+    assert caller(None, *scopes, is_admin=True).works is works
+    assert not caller(Role.OWNER, *scopes).works
+
+
+def test_token_for_doing_jobs_is_made_by_no_lesser_one() -> None:
+    work = Scope.parse("*:work")
+    assert str(work) == "*:work"
+    assert work.holds(work)
+    assert Scope.parse("*:admin").holds(work)
+    assert not Scope.parse("*:write").holds(work)
+    assert not work.holds(Scope.parse("team:read"))
+
+
+def test_jobs_of_one_namespace_are_no_scope() -> None:
+    with pytest.raises(InvalidInput, match=r"\*:work"):
+        Scope.parse("team:work")

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from plait.errors import InvalidInput
+from plait_registry.job_settings import Engine, ValidatorSettings, WorkerSettings
 from plait_registry.settings import (
     JobSettings,
     build_job_environment,
     read_job_task,
     read_settings,
 )
+from plait_registry.worker.start_remote_jobs import build_remote_job_loop
 
 URL = "http://127.0.0.1:8420"
 
@@ -50,6 +52,10 @@ def test_variables_change_how_jobs_are_done() -> None:
         ("JOB_THREADS", "none"),
         ("JOB_SECONDS", "0"),
         ("JOB_MEMORY_MB", "100"),
+        ("ENGINE", "slurm"),
+        ("DEVICE", "tpu"),
+        ("ASK_MODEL", "perhaps"),
+        ("WORKER_URL", "https://ada:password@plait.example.org"),
     ],
 )
 def test_value_that_cannot_work_is_refused_by_its_name(name: str, value: str) -> None:
@@ -97,3 +103,75 @@ def test_process_of_a_job_reads_what_it_was_given(
     chosen = build_job_environment(settings, tmp_path, url=URL, token="x")
     assert chosen["NUMBA_CACHE_DIR"] == "/var/cache/kernels"
     assert Path(given["NUMBA_CACHE_DIR"]).is_absolute()
+
+
+def test_process_of_a_job_is_told_how_to_validate_and_no_token_of_its_worker(
+    tmp_path: Path,
+) -> None:
+    environ = {
+        "PLAIT_DATA": str(tmp_path / "data"),
+        "PLAIT_WORKER_URL": "https://plait.example.org/",
+        "PLAIT_WORKER_TOKEN": "plait_hidden",
+        "PLAIT_BASES": f"{tmp_path}/models:/shared/models",
+        "PLAIT_ENGINE": "ray",
+        "PLAIT_RAY_ADDRESS": "head:6379",
+        "PLAIT_DEVICE": "CUDA",
+        "PLAIT_VALIDATOR_KEY": f"{tmp_path}/validator.pem",
+        "PLAIT_ASK_MODEL": "1",
+    }
+    settings = read_settings({}, environ)
+    assert settings.worker == WorkerSettings("https://plait.example.org", "plait_hidden")
+    given = build_job_environment(settings, tmp_path, url=URL, token="plait_job_x")
+    assert not any("hidden" in value for value in given.values())
+    task = read_job_task(given)
+    assert task.validator == settings.jobs.validator
+    assert task.validator == ValidatorSettings(
+        bases=(tmp_path / "models", Path("/shared/models")),
+        engine=Engine.RAY,
+        ray_address="head:6379",
+        device="cuda",
+        key=tmp_path / "validator.pem",
+        asks_model=True,
+    )
+    assert task.memory == tmp_path / "data" / "remembered"
+
+
+def test_token_of_a_worker_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("plait_x\n")
+    from_file = {"PLAIT_WORKER_TOKEN_FILE": str(tmp_path / "token")}
+    assert read_settings({}, from_file).worker.token == "plait_x"
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({}, "PLAIT_WORKER_TOKEN"),
+        ({"PLAIT_WORKER_TOKEN": "plait_x"}, "--bases"),
+    ],
+    ids=["token", "bases"],
+)
+def test_worker_for_a_registry_elsewhere_says_what_it_lacks(
+    environ: dict[str, str], missing: str
+) -> None:
+    settings = read_settings({"WORKER_URL": URL}, environ)
+    with pytest.raises(InvalidInput, match=missing):
+        build_remote_job_loop(settings)
+
+
+def test_process_of_a_job_finds_the_token_of_the_cluster_though_its_home_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("a secret")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = read_settings({}, {"PLAIT_ENGINE": "ray", "PLAIT_RAY_ADDRESS": "head:6379"})
+    given = build_job_environment(settings, tmp_path, url=URL, token="x")
+    assert (given["RAY_AUTH_MODE"], given["RAY_AUTH_TOKEN_PATH"]) == ("token", str(token))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another one")
+    given = build_job_environment(settings, tmp_path, url=URL, token="x")
+    assert given["RAY_AUTH_TOKEN"] == "another one"
+    assert "RAY_AUTH_TOKEN_PATH" not in given
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    inline = build_job_environment(read_settings({}, {}), tmp_path, url=URL, token="x")
+    assert not {name for name in inline if name.startswith("RAY_AUTH")}

@@ -10,7 +10,8 @@ from plait.cache import Cache
 from plait.errors import InvalidInput, PlaitError, Unauthenticated
 from plait.progress import Progress
 from plait.transport import Transport
-from plait_registry.worker.run_job import Work, run
+from plait_registry.worker.run_job import run
+from plait_registry.worker.work import Work
 
 RESULT = wire_jobs.JobResult("c" * 64, "d" * 64)
 JOB = wire_jobs.Job(
@@ -65,7 +66,7 @@ def test_outcome_is_told_after_the_last_report(tmp_path: Path) -> None:
 
     run(work_with(transport, tmp_path), execute)
     assert transport.told == [
-        ("/api/v1/jobs/job1/complete", {"commit": "c" * 64, "manifest": "d" * 64})
+        ("/api/v1/jobs/job1/complete", {"commit": "c" * 64, "manifest": "d" * 64, "verdict": None})
     ]
     assert transport.reports[-1]["progress"] == {"done": 3, "total": 3, "what": "Composing"}
 

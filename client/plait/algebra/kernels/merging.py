@@ -5,8 +5,8 @@
     out   = round(round32(W + S))
 
 in float64 but for the last step. L and R are float32: a product of two is exact in float64. Tiles
-of four rows and `COLUMNS` columns keep the sums in the first-level cache; every element has a sum of
-its own, so tiles and vectors of any size give the same bits.
+of four rows and `COLUMNS` columns keep the sums in the first-level cache; every element has a sum
+of its own, so tiles and vectors of any size give the same bits.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.algebra.kernels.compiled import kernel
+from plait.algebra.kernels.narrowing import narrow_bf16
 from plait.algebra.kernels.widening import widen_bf16
 
 COLUMNS = 512
@@ -27,6 +28,10 @@ Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Codes16 = NDArray[np.uint16]
 Floats = NDArray[np.float32]
+Span = tuple[int, int]
+"""The first of several numbers that follow each other, and the one after the last."""
+Terms = tuple[Counts, Doubles]
+"""Where the ranks of each term begin, and the terms' factors g."""
 
 
 @kernel
@@ -44,7 +49,7 @@ def merge_f32(W: Floats, out: Floats, L: Factors, R: Factors, starts: Counts, g:
         right = min(left + COLUMNS, columns)
         for top in range(0, rows, _ROWS):
             bottom = min(top + _ROWS, rows)
-            _sum_terms(L[top:bottom], R, starts, g, left, right, acc, total)
+            _sum_terms(L[top:bottom], R, (starts, g), (left, right), (acc, total))
             for i in range(top, bottom):
                 values = W[i, left:right]
                 is_finite &= _all_finite(values.view(np.uint32))
@@ -66,38 +71,32 @@ def merge_bf16(
         right = min(left + COLUMNS, columns)
         for top in range(0, rows, _ROWS):
             bottom = min(top + _ROWS, rows)
-            _sum_terms(L[top:bottom], R, starts, g, left, right, acc, total)
+            _sum_terms(L[top:bottom], R, (starts, g), (left, right), (acc, total))
             for i in range(top, bottom):
                 codes = wide[: right - left]
                 widen_bf16(W[i, left:right], codes)
                 is_finite &= _all_finite(codes)
                 values = codes.view(np.float32)
                 _add(values, total[i - top], values)
-                _narrow(codes, out[i, left:right])
+                narrow_bf16(codes, out[i, left:right])
     return is_finite
 
 
 @kernel
-def _sum_terms(  # noqa: PLR0913, PLR0917 - numba takes no dataclass
-    L: Factors,
-    R: Factors,
-    starts: Counts,
-    g: Doubles,
-    left: int,
-    right: int,
-    acc: Doubles,
-    total: Doubles,
+def _sum_terms(
+    L: Factors, R: Factors, terms: Terms, span: Span, memory: tuple[Doubles, Doubles]
 ) -> None:
-    """Write S of up to four rows, and the columns from left to right, to `total`."""
-    rows, columns = L.shape[0], right - left
+    """Write S of up to four rows, and the columns of a span, to the second array of memory."""
+    (starts, g), (acc, total) = terms, memory
+    rows, columns = L.shape[0], span[1] - span[0]
     for term in range(g.size):
         first, last = starts[term], starts[term + 1]
         acc[:] = 0.0
         whole = first
         if rows == _ROWS:
             whole = last - (last - first) % 4
-            _add_four_ranks(L, R, first, whole, left, right, acc)
-        _add_single_ranks(L, R, whole, last, left, right, acc)
+            _add_four_ranks(L, R, (first, whole), span, acc)
+        _add_single_ranks(L, R, (whole, last), span, acc)
         scale = g[term]
         for i in range(rows):
             sums, totals = acc[i], total[i]
@@ -110,15 +109,14 @@ def _sum_terms(  # noqa: PLR0913, PLR0917 - numba takes no dataclass
 
 
 @kernel
-def _add_four_ranks(  # noqa: PLR0913, PLR0917 - numba takes no dataclass
-    L: Factors, R: Factors, first: int, last: int, left: int, right: int, acc: Doubles
-) -> None:
+def _add_four_ranks(L: Factors, R: Factors, ranks: Span, span: Span, acc: Doubles) -> None:
     """Add L R to four rows. Four ranks share the loads of each sum, four rows those of R.
 
     Rows are cut out of the whole R, not of a part of it: numba knows only then that their numbers
     lie side by side, and the loop becomes vectors (three times as fast).
     """
     o0, o1, o2, o3 = acc[0], acc[1], acc[2], acc[3]
+    (first, last), (left, right) = ranks, span
     d = np.float64
     for k in range(first, last, 4):
         a0, a1, a2, a3 = d(L[0, k]), d(L[0, k + 1]), d(L[0, k + 2]), d(L[0, k + 3])
@@ -136,10 +134,9 @@ def _add_four_ranks(  # noqa: PLR0913, PLR0917 - numba takes no dataclass
 
 
 @kernel
-def _add_single_ranks(  # noqa: PLR0913, PLR0917 - numba takes no dataclass
-    L: Factors, R: Factors, first: int, last: int, left: int, right: int, acc: Doubles
-) -> None:
+def _add_single_ranks(L: Factors, R: Factors, ranks: Span, span: Span, acc: Doubles) -> None:
     """Add L R to up to four rows, one rank at a time."""
+    (first, last), (left, right) = ranks, span
     for k in range(first, last):
         y = R[k, left:right]
         for i in range(L.shape[0]):
@@ -154,15 +151,6 @@ def _add(values: Floats, total: Doubles, out: Floats) -> None:
     """Write RN32(RN64(W + S)); no product is near, so that nothing can be contracted."""
     for j in range(values.size):
         out[j] = np.float32(np.float64(values[j]) + total[j])
-
-
-@kernel
-def _narrow(wide: NDArray[np.uint32], out: Codes16) -> None:
-    """Write the bfloat16 codes that float32 codes round to, to nearest even."""
-    for j in range(wide.size):
-        code = wide[j]
-        half = np.uint32(0x7FFF) + ((code >> np.uint32(16)) & np.uint32(1))
-        out[j] = np.uint16((code + half) >> np.uint32(16))
 
 
 @kernel

@@ -17,6 +17,7 @@ from plait_registry.adapters.memory.accounts import (
     MemoryTokenTable,
     MemoryUserTable,
 )
+from plait_registry.adapters.memory.bases import MemoryBaseTable
 from plait_registry.adapters.memory.commits import MemoryCommitTable
 from plait_registry.adapters.memory.events import (
     MemoryDeliveryTable,
@@ -38,6 +39,12 @@ from plait_registry.adapters.memory.ref_journal import MemoryJournalTable
 from plait_registry.adapters.memory.state import State
 from plait_registry.adapters.memory.tallies import MemoryTallyTable
 from plait_registry.adapters.memory.usage import MemoryUsageTable
+from plait_registry.adapters.memory.validations import (
+    MemoryAttestationTable,
+    MemoryExpectedTable,
+    MemoryValidationTable,
+    MemoryValidatorKeyTable,
+)
 from plait_registry.domain.ports import Database, Records
 
 T = TypeVar("T")
@@ -50,6 +57,7 @@ class MemoryRecords(Records):
         self._repositories = MemoryRepositoryTable(state, writable=writable)
         self._refs = MemoryRefTable(state, writable=writable)
         self._commits = MemoryCommitTable(state, writable=writable)
+        self._bases = MemoryBaseTable(state, writable=writable)
         self._files = MemoryFileTable(state, writable=writable)
         self._pushes = MemoryPushTable(state, writable=writable)
         self._users = MemoryUserTable(state, writable=writable)
@@ -69,6 +77,10 @@ class MemoryRecords(Records):
         self._tallies = MemoryTallyTable(state, writable=writable)
         self._journal = MemoryJournalTable(state, writable=writable)
         self._jobs = MemoryJobTable(state, writable=writable)
+        self._expected = MemoryExpectedTable(state, writable=writable)
+        self._validations = MemoryValidationTable(state, writable=writable)
+        self._attestations = MemoryAttestationTable(state, writable=writable)
+        self._validator_keys = MemoryValidatorKeyTable(state, writable=writable)
 
     @property
     @override
@@ -84,6 +96,11 @@ class MemoryRecords(Records):
     @override
     def commits(self) -> MemoryCommitTable:
         return self._commits
+
+    @property
+    @override
+    def bases(self) -> MemoryBaseTable:
+        return self._bases
 
     @property
     @override
@@ -179,6 +196,26 @@ class MemoryRecords(Records):
     @override
     def jobs(self) -> MemoryJobTable:
         return self._jobs
+
+    @property
+    @override
+    def expected(self) -> MemoryExpectedTable:
+        return self._expected
+
+    @property
+    @override
+    def validations(self) -> MemoryValidationTable:
+        return self._validations
+
+    @property
+    @override
+    def attestations(self) -> MemoryAttestationTable:
+        return self._attestations
+
+    @property
+    @override
+    def validator_keys(self) -> MemoryValidatorKeyTable:
+        return self._validator_keys
 
 
 class MemoryDatabase(Database):

@@ -76,6 +76,7 @@ class MemoryHeldTable(MemoryTable, HeldTable):
             for key, (owner, note) in draft.notes.items()
             if owner != repository or note.commit not in goes
         }
+        draft.drop_validations(lambda owner, commit: owner == repository and commit in goes)
         for commit in goes:
             draft.repository_commits.pop((repository, commit), None)
             draft.dated.pop((repository, commit), None)
@@ -201,6 +202,7 @@ class MemoryRemainsTable(MemoryTable, RemainsTable):
         for key in goes:
             if kind is RowKind.COMMIT:
                 draft.commits.pop(CommitId(key), None)
+                draft.bases.pop(CommitId(key), None)
             elif kind is RowKind.MANIFEST:
                 draft.manifests.pop(ManifestId(key), None)
             else:

@@ -8,7 +8,15 @@ from typing_extensions import override
 
 from plait_registry.adapters.memory.state import MemoryTable, verify_present
 from plait_registry.domain.accounts import UserId
-from plait_registry.domain.jobs import JobId, JobRow, JobState, JobTable, missing_job
+from plait_registry.domain.jobs import (
+    ANY_JOB,
+    JobId,
+    JobOffer,
+    JobRow,
+    JobState,
+    JobTable,
+    missing_job,
+)
 from plait_registry.domain.records import RepositoryId
 
 
@@ -55,13 +63,18 @@ class MemoryJobTable(MemoryTable, JobTable):
         return sorted(found, key=lambda job: -job.number)[:limit]
 
     @override
-    def find_due(self, now: str) -> JobId | None:
+    def find_latest(self, repository: RepositoryId, subject: str) -> JobRow | None:
+        found = self.search(repository, limit=len(self._state.jobs))
+        return next((job for job in found if job.subject == subject), None)
+
+    @override
+    def find_due(self, now: str, offer: JobOffer = ANY_JOB) -> JobId | None:
         rows = self._state.jobs.values()
         running = [job.requester.user for job in rows if job.state is JobState.RUNNING]
         due = [
             (running.count(job.requester.user), job.due_at, job.number, job.id)
             for job in rows
-            if job.is_due(now)
+            if job.is_due(now) and offer.takes(job)
         ]
         first = min(due, default=None)
         return None if first is None else first[3]

@@ -20,6 +20,7 @@ from plait_registry.domain.records import (
     RepositoryRecord,
 )
 from plait_registry.domain.ref_update import plan_deletion, plan_update
+from plait_registry.domain.validation_wish import ValidationTrigger
 
 
 class MemoryRepositoryTable(MemoryTable, RepositoryTable):
@@ -42,6 +43,7 @@ class MemoryRepositoryTable(MemoryTable, RepositoryTable):
             head=None,
             adapter_type=None,
             base=None,
+            kind=new.kind,
         )
         draft.repositories[new.name.key] = record
         draft.advance(record.id)
@@ -62,11 +64,20 @@ class MemoryRepositoryTable(MemoryTable, RepositoryTable):
         return [record for record in records if _matches(record, query)][: query.limit]
 
     @override
-    def update(self, repository: RepositoryId, *, description: str, private: bool) -> None:
+    def update(
+        self,
+        repository: RepositoryId,
+        *,
+        description: str,
+        private: bool,
+        validate_on: ValidationTrigger = ValidationTrigger.NONE,
+    ) -> None:
         draft = self._draft
         for key, record in draft.repositories.items():
             if record.id == repository:
-                draft.repositories[key] = replace(record, description=description, private=private)
+                draft.repositories[key] = replace(
+                    record, description=description, private=private, validate_on=validate_on
+                )
                 draft.advance(repository)
                 return
 
@@ -120,6 +131,7 @@ def _matches(record: RepositoryRecord, query: RepositoryQuery) -> bool:
         and (text in str(record.name).casefold() or text in record.description.casefold())
         and (namespace is None or record.name.namespace.lower() == namespace.lower())
         and (query.base is None or record.base == query.base)
+        and (query.kind is None or record.kind is query.kind)
         and (query.adapter_type is None or record.adapter_type == query.adapter_type)
         and (query.after is None or record.name.key > query.after)
     )

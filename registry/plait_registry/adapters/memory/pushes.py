@@ -11,7 +11,7 @@ from typing_extensions import override
 from plait.errors import Internal, NotFound
 from plait.model.ids import ObjectId
 from plait_registry.adapters.memory.state import MemoryTable, verify_present
-from plait_registry.domain.ports import PushTable
+from plait_registry.domain.pushes import PushTable
 from plait_registry.domain.records import (
     PushId,
     PushRow,

@@ -37,6 +37,7 @@ class MemoryJournalTable(MemoryTable, JournalTable):
             private=row.private,
             refs=tuple(sorted(refs, key=lambda ref: (ref.kind, ref.name))),
             retired=tuple(sorted(name for owner, name in state.retired_tags if owner == row.id)),
+            kind=row.kind,
         )
 
     @override

@@ -18,6 +18,7 @@ from plait_registry.domain.accounts import (
     UserId,
     UserRecord,
 )
+from plait_registry.domain.bases import BaseRow
 from plait_registry.domain.events import Event, EventId
 from plait_registry.domain.garbage import MarkKind
 from plait_registry.domain.jobs import JobId, JobRow
@@ -33,6 +34,13 @@ from plait_registry.domain.records import (
     StagedCommit,
     StagedManifest,
     UploadRow,
+)
+from plait_registry.domain.validations import (
+    AttestationRow,
+    ExpectedRow,
+    KeyId,
+    ValidationRow,
+    ValidatorKey,
 )
 from plait_registry.domain.webhooks import DeliveryRow, WebhookId, WebhookRecord
 
@@ -55,6 +63,7 @@ class State:
     files: dict[ObjectId, FileRow] = field(default_factory=dict)
     manifests: dict[ManifestId, bytes] = field(default_factory=dict)
     commits: dict[CommitId, CommitRow] = field(default_factory=dict)
+    bases: dict[CommitId, BaseRow] = field(default_factory=dict)
     repository_commits: dict[tuple[RepositoryId, CommitId], None] = field(default_factory=dict)
     repository_files: dict[tuple[RepositoryId, ObjectId], None] = field(default_factory=dict)
     notes: dict[int, tuple[RepositoryId, NoteRow]] = field(default_factory=dict)
@@ -93,6 +102,11 @@ class State:
     job_payloads: dict[JobId, bytes] = field(default_factory=dict)
     job_numbers: dict[int, None] = field(default_factory=dict)
     """Of all jobs that ever were: none is given twice."""
+    expected: dict[tuple[RepositoryId, int], ExpectedRow] = field(default_factory=dict)
+    """By the order in which they came, as the two tables that follow."""
+    validations: dict[tuple[RepositoryId, int], ValidationRow] = field(default_factory=dict)
+    attestations: dict[tuple[RepositoryId, int], AttestationRow] = field(default_factory=dict)
+    validator_keys: dict[KeyId, ValidatorKey] = field(default_factory=dict)
 
     def key_of(self, repository: RepositoryId) -> str:
         """Return the key of a repository's name."""
@@ -125,6 +139,7 @@ class State:
         self.marks = _without(self.marks, lambda key, _: key[1] == repository)
         self.drop_webhooks(lambda webhook: webhook.repository == repository)
         self.drop_jobs(lambda job: job.repository == repository)
+        self.drop_validations(lambda owner, _: owner == repository)
         self.objects = {
             key: replace(row, home=None) if row.home == repository else row
             for key, row in self.objects.items()
@@ -140,6 +155,12 @@ class State:
         """Remove jobs with their payloads."""
         self.jobs = _without(self.jobs, lambda _, row: goes(row))
         self.job_payloads = _without(self.job_payloads, lambda key, _: key not in self.jobs)
+
+    def drop_validations(self, goes: Callable[[RepositoryId, CommitId], bool]) -> None:
+        """Remove what was expected of, seen of and signed about commits."""
+        self.expected = _without(self.expected, lambda key, row: goes(key[0], row.commit))
+        self.validations = _without(self.validations, lambda key, row: goes(key[0], row.commit))
+        self.attestations = _without(self.attestations, lambda key, row: goes(key[0], row.commit))
 
     def copy(self) -> State:
         """Return a copy that can change without the original; the rows are shared."""

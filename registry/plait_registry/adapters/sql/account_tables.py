@@ -74,6 +74,8 @@ protections = Table(
     Column("pattern", TEXT, primary_key=True),
     Column("role", TEXT, nullable=False),
     Column("fast_forward_only", Boolean, nullable=False),
+    # A default, so that a program of the schema before can insert while others are upgraded.
+    Column("attestations", Integer, nullable=False, server_default="0"),
     CheckConstraint(_ROLES, name="role"),
     sqlite_with_rowid=False,
 )

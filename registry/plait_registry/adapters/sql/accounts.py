@@ -262,7 +262,10 @@ class SqlProtectionTable(ProtectionTable):
             .where(protections.c.repository_id == repository)
             .order_by(protections.c.pattern)
         )
-        return [Protection(row.pattern, Role(row.role), row.fast_forward_only) for row in rows]
+        return [
+            Protection(row.pattern, Role(row.role), row.fast_forward_only, row.attestations)
+            for row in rows
+        ]
 
     @override
     def put(self, repository: RepositoryId, protection: Protection) -> None:
@@ -272,6 +275,7 @@ class SqlProtectionTable(ProtectionTable):
             "pattern": protection.pattern,
             "role": protection.role.value,
             "fast_forward_only": protection.fast_forward_only,
+            "attestations": protection.attestations,
         }
         self._connection.execute(insert(protections), row)
 

@@ -20,6 +20,7 @@ from plait_registry.adapters.sql.accounts import (
     SqlTokenTable,
     SqlUserTable,
 )
+from plait_registry.adapters.sql.bases import SqlBaseTable
 from plait_registry.adapters.sql.commits import SqlCommitTable
 from plait_registry.adapters.sql.dialect import begin, build_engine
 from plait_registry.adapters.sql.driver_errors import (
@@ -51,6 +52,12 @@ from plait_registry.adapters.sql.refs import SqlRefTable
 from plait_registry.adapters.sql.repositories import SqlRepositoryTable
 from plait_registry.adapters.sql.tallies import SqlTallyTable
 from plait_registry.adapters.sql.usage import SqlUsageTable
+from plait_registry.adapters.sql.validations import (
+    SqlAttestationTable,
+    SqlExpectedTable,
+    SqlValidationTable,
+    SqlValidatorKeyTable,
+)
 from plait_registry.adapters.sql.webhooks import SqlDeliveryTable, SqlWebhookTable
 from plait_registry.domain.ports import Database, Records
 
@@ -64,6 +71,7 @@ class SqlRecords(Records):
         self._repositories = SqlRepositoryTable(connection)
         self._refs = SqlRefTable(connection)
         self._commits = SqlCommitTable(connection)
+        self._bases = SqlBaseTable(connection)
         self._files = SqlFileTable(connection)
         self._pushes = SqlPushTable(connection)
         self._users = SqlUserTable(connection)
@@ -83,6 +91,10 @@ class SqlRecords(Records):
         self._tallies = SqlTallyTable(connection)
         self._journal = SqlJournalTable(connection)
         self._jobs = SqlJobTable(connection)
+        self._expected = SqlExpectedTable(connection)
+        self._validations = SqlValidationTable(connection)
+        self._attestations = SqlAttestationTable(connection)
+        self._validator_keys = SqlValidatorKeyTable(connection)
 
     @property
     @override
@@ -98,6 +110,11 @@ class SqlRecords(Records):
     @override
     def commits(self) -> SqlCommitTable:
         return self._commits
+
+    @property
+    @override
+    def bases(self) -> SqlBaseTable:
+        return self._bases
 
     @property
     @override
@@ -193,6 +210,26 @@ class SqlRecords(Records):
     @override
     def jobs(self) -> SqlJobTable:
         return self._jobs
+
+    @property
+    @override
+    def expected(self) -> SqlExpectedTable:
+        return self._expected
+
+    @property
+    @override
+    def validations(self) -> SqlValidationTable:
+        return self._validations
+
+    @property
+    @override
+    def attestations(self) -> SqlAttestationTable:
+        return self._attestations
+
+    @property
+    @override
+    def validator_keys(self) -> SqlValidatorKeyTable:
+        return self._validator_keys
 
 
 class SqlDatabase(Database):

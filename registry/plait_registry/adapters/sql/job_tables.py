@@ -23,7 +23,7 @@ jobs = Table(
     Column("token_id", TEXT, ForeignKey("tokens.id")),
     # The names of the repositories that it reads.
     Column("inputs", JSON_VALUE, nullable=False),
-    # The branch that gets the outcome.
+    # The branch that gets the outcome; empty where nothing is pushed.
     Column("ref_name", TEXT, nullable=False),
     # Canonical JSON, as text: any database's own JSON type may write numbers in another way.
     Column("payload", TEXT, nullable=False),
@@ -42,10 +42,14 @@ jobs = Table(
     Column("created_at", TEXT, nullable=False),
     Column("started_at", TEXT),
     Column("ended_at", TEXT),
+    # What it is about, where one job is enough; and which base it needs, if that is known.
+    Column("subject", TEXT),
+    Column("base", TEXT),
     CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
     Index(None, "repository_id", "number"),
     # The open ones of a repository, and of a user, are counted before another one is taken.
     Index(None, "repository_id", "state"),
+    Index(None, "repository_id", "subject"),
     Index(None, "user_id", "state"),
     Index(None, "state", "due_at"),
 )

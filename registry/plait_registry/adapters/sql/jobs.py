@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from typing_extensions import override
 
 from plait.model.address import RepositoryName
@@ -14,11 +26,13 @@ from plait_registry.adapters.sql.job_tables import jobs
 from plait_registry.adapters.sql.tables import repositories
 from plait_registry.domain.accounts import UserId
 from plait_registry.domain.jobs import (
+    ANY_JOB,
     OPEN_STATES,
     JobError,
     JobId,
     JobKind,
     JobLease,
+    JobOffer,
     JobProgress,
     JobResult,
     JobRow,
@@ -65,7 +79,9 @@ class SqlJobTable(JobTable):
             "user_id": job.requester.user,
             "token_id": job.requester.token,
             "inputs": [str(name) for name in job.inputs],
-            "ref_name": job.ref,
+            "ref_name": job.ref or "",
+            "subject": job.subject,
+            "base": job.base,
             "payload": payload.decode(),
             "created_at": job.created_at,
         }
@@ -103,12 +119,22 @@ class SqlJobTable(JobTable):
         return [_read(row) for row in self._connection.execute(ordered)]
 
     @override
-    def find_due(self, now: str) -> JobId | None:
+    def find_latest(self, repository: RepositoryId, subject: str) -> JobRow | None:
+        statement = (
+            _JOB.where(jobs.c.repository_id == repository, jobs.c.subject == subject)
+            .order_by(jobs.c.number.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(statement).one_or_none()
+        return None if row is None else _read(row)
+
+    @override
+    def find_due(self, now: str, offer: JobOffer = ANY_JOB) -> JobId | None:
         is_waiting = and_(jobs.c.state == JobState.QUEUED.value, jobs.c.due_at <= now)
         is_orphan = and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until <= now)
         statement = (
             select(jobs.c.id)
-            .where(or_(is_waiting, is_orphan))
+            .where(or_(is_waiting, is_orphan), *_taken_by(offer))
             .order_by(_RUNNING_OF_USER, jobs.c.due_at, jobs.c.number)
             .limit(1)
         )
@@ -137,6 +163,16 @@ class SqlJobTable(JobTable):
         return self._connection.execute(
             delete(jobs).where(jobs.c.state.in_(ended), jobs.c.ended_at < before)
         ).rowcount
+
+
+def _taken_by(offer: JobOffer) -> list[ColumnElement[bool]]:
+    """Return what holds for the jobs that an offer takes."""
+    conditions: list[ColumnElement[bool]] = []
+    if offer.kinds != ANY_JOB.kinds:
+        conditions.append(jobs.c.kind.in_(sorted(offer.kinds)))
+    if offer.bases is not None:
+        conditions.append(or_(jobs.c.base.is_(None), jobs.c.base.in_(sorted(offer.bases))))
+    return conditions
 
 
 def _write_changing(job: JobRow) -> dict[str, Any]:
@@ -168,7 +204,7 @@ def _read(row: Row[Any]) -> JobRow:
             row.requester, None if row.user_id is None else UserId(row.user_id), row.token_id
         ),
         inputs=tuple(RepositoryName.parse(name) for name in row.inputs),
-        ref=RefName(row.ref_name),
+        ref=RefName(row.ref_name) if row.ref_name else None,
         created_at=row.created_at,
         due_at=row.due_at,
         state=JobState(row.state),
@@ -181,10 +217,12 @@ def _read(row: Row[Any]) -> JobRow:
         started_at=row.started_at,
         ended_at=row.ended_at,
         number=row.number,
+        subject=row.subject,
+        base=row.base,
     )
 
 
 def _read_result(value: Any) -> JobResult | None:
     if value is None:
         return None
-    return JobResult(CommitId(value["commit"]), ManifestId(value["manifest"]))
+    return JobResult(CommitId(value["commit"]), ManifestId(value["manifest"]), value.get("verdict"))

@@ -13,7 +13,7 @@ from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.refs import RefKind, RefName, RefUpdate
 from plait_registry.adapters.sql.dialect import batches, insert_new
 from plait_registry.adapters.sql.tables import push_commits, push_manifests, pushes, uploads
-from plait_registry.domain.ports import PushTable
+from plait_registry.domain.pushes import PushTable
 from plait_registry.domain.records import (
     NoteRow,
     PushId,

@@ -10,6 +10,7 @@ from typing_extensions import override
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId
 from plait.model.refs import Ref, RefKind, RefName
+from plait.model.repository_kind import RepositoryKind
 from plait_registry.adapters.sql.dialect import insert_new
 from plait_registry.adapters.sql.garbage_tables import repository_versions
 from plait_registry.adapters.sql.tables import refs, repositories, retired_tags
@@ -57,6 +58,7 @@ class SqlJournalTable(JournalTable):
                 Ref(RefKind(it.kind), RefName(it.name), CommitId(it.target)) for it in found
             ),
             retired=tuple(map(RefName, retired.scalars())),
+            kind=RepositoryKind(row.kind),
         )
 
     @override

@@ -24,6 +24,7 @@ from typing_extensions import override
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId
 from plait.model.refs import DEFAULT_BRANCH, RefKind, RefName
+from plait.model.repository_kind import RepositoryKind
 from plait_registry.adapters.sql.dialect import insert_new
 from plait_registry.adapters.sql.garbage_tables import push_documents
 from plait_registry.adapters.sql.tables import (
@@ -46,6 +47,7 @@ from plait_registry.domain.records import (
     RepositoryQuery,
     RepositoryRecord,
 )
+from plait_registry.domain.validation_wish import ValidationTrigger
 
 _AFTER_SLASH = "0"
 """The character after `/` in ASCII, which ends the range of a namespace's keys."""
@@ -59,6 +61,8 @@ _COLUMNS = [
     repositories.c.salt,
     repositories.c.default_branch,
     repositories.c.created_at,
+    repositories.c.kind,
+    repositories.c.validate_on,
     refs.c.target,
     commits.c.adapter_type,
     commits.c.base,
@@ -94,6 +98,7 @@ class SqlRepositoryTable(RepositoryTable):
             "created_at": new.created_at,
             "private": new.private,
             "salt": new.salt,
+            "kind": new.kind.value,
         }
         if insert_new(self._connection, repositories, [row]) == 0:
             raise repository_exists(self.get(new.name).name)
@@ -114,7 +119,14 @@ class SqlRepositoryTable(RepositoryTable):
         return [_read(row) for row in self._connection.execute(statement.limit(query.limit))]
 
     @override
-    def update(self, repository: RepositoryId, *, description: str, private: bool) -> None:
+    def update(
+        self,
+        repository: RepositoryId,
+        *,
+        description: str,
+        private: bool,
+        validate_on: ValidationTrigger = ValidationTrigger.NONE,
+    ) -> None:
         row = self._connection.execute(
             select(repositories.c.namespace, repositories.c.name).where(
                 repositories.c.id == repository
@@ -127,6 +139,7 @@ class SqlRepositoryTable(RepositoryTable):
                 description=description,
                 search_text=_search_text(RepositoryName(row.namespace, row.name), description),
                 private=private,
+                validate_on=validate_on.value,
             )
         )
         advance_version(self._connection, repository)
@@ -177,6 +190,8 @@ def _conditions(query: RepositoryQuery) -> Iterator[ColumnElement[bool]]:
         yield commits.c.base == query.base
     if query.adapter_type is not None:
         yield commits.c.adapter_type == query.adapter_type
+    if query.kind is not None:
+        yield repositories.c.kind == query.kind.value
     if query.after is not None:
         yield repositories.c.key > query.after
 
@@ -193,4 +208,6 @@ def _read(row: Row[Any]) -> RepositoryRecord:
         head=None if row.target is None else CommitId(row.target),
         adapter_type=row.adapter_type,
         base=row.base,
+        kind=RepositoryKind(row.kind),
+        validate_on=ValidationTrigger(row.validate_on),
     )

@@ -82,6 +82,10 @@ repositories = Table(
     Column("private", Boolean, nullable=False, server_default=false()),
     # Ends every object that is uploaded to the repository: see docs/decisions/0047.
     Column("salt", LargeBinary, nullable=False, server_default=RandomBytes()),
+    # What its versions are: adapters or bases.
+    Column("kind", TEXT, nullable=False, server_default="adapter"),
+    # When validations are asked for without anybody asking.
+    Column("validate_on", TEXT, nullable=False, server_default="none"),
 )
 
 refs = Table(
