@@ -1,7 +1,7 @@
 """Carries golden merges out in a process of its own, and prints their roots.
 
-Run as `python -m portability.merging MERGE... [--emulate TARGET] [--threads N]`, with `tests` on the
-path. How numba compiles is told by its variables in the environment.
+Run as `python -m portability.merging MERGE... [--emulate TARGET] [--threads N]`, with `tests` on
+the path. How numba compiles is told by its variables in the environment.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ _RECIPE = {
 
 _COMMIT = f"{REPOSITORY}/commits/{{commit}}"
 _DIGESTS = MergeDigests.of({"w": ObjectId("0" * 64)}).to_json()
-_VALIDATION = {
+_VALIDATION: dict[str, Any] = {
     "format": "plait.validation/1",
     "definition": "merge-fp64-v1",
     "commit": "{head}",

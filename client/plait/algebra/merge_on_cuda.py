@@ -10,20 +10,21 @@
 - Everywhere else fusion is off, and g is read from memory in float64: Triton hands a Python float
   over as float32.
 
-The one file that imports torch and Triton for a merge.
+The one file that imports torch for a merge; `merge_tiles` is the kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
 import triton
-import triton.language as tl
 
 from plait.algebra.exact_merge import ProductTerm, RowMerge, WeightKind, not_finite
+from plait.algebra.merge_tiles import merge_tiles
 from plait.errors import Unavailable
 
 RANKS = 16
@@ -33,85 +34,11 @@ ROWS, COLUMNS, WARPS = 64, 64, 4
 UNROLLED, UNROLLED_ROWS = 2, 32
 """Up to so many blocks of ranks the loop over them is unrolled, and tiles of so few rows are the
 fastest: 114 us instead of 147 at rank 16 for 4096 x 14336 in bfloat16."""
+_LAUNCH: Any = merge_tiles
+"""Triton's functions are launched by their grids, which type checkers do not know."""
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _WITH_TENSOR_CORES = frozenset({(8, 0), (9, 0), (10, 0)})
 """Compute capabilities whose tensor cores multiply float64."""
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _merge_tiles(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917
-    W,  # noqa: ANN001
-    out,  # noqa: ANN001
-    L,  # noqa: ANN001
-    R,  # noqa: ANN001
-    numbers,  # noqa: ANN001
-    is_bad,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    columns,  # noqa: ANN001
-    ranks,  # noqa: ANN001
-    terms: tl.constexpr,
-    blocks: tl.constexpr,
-    uses_tensor_cores: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    RANKS: tl.constexpr,
-):
-    """Merge one tile of ROWS x COLUMNS.
-
-    L is (rows, ranks) and R (ranks, columns), in float64; `numbers` holds g of each term, then the
-    rank at which each begins, and their end. `blocks` of ranks are known beforehand where there is
-    one term of few.
-    """
-    i = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    j = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = (i < rows)[:, None] & (j < columns)[None, :]
-    place = i.to(tl.int64)[:, None] * columns + j[None, :]
-    weight = tl.load(W + place, mask=inside, other=0.0)
-    total = tl.zeros((ROWS, COLUMNS), tl.float64)
-    for term in tl.static_range(terms):
-        acc = tl.zeros((ROWS, COLUMNS), tl.float64)
-        first = tl.load(numbers + terms + term).to(tl.int32)
-        last = tl.load(numbers + terms + term + 1).to(tl.int32)
-        if uses_tensor_cores and blocks > 0:
-            for block in tl.static_range(blocks):
-                k = block * RANKS + tl.arange(0, RANKS)
-                acc = _add_products(acc, L, R, i, j, k, rows, columns, ranks)
-        elif uses_tensor_cores:
-            for start in tl.range(first, last, RANKS):
-                k = start + tl.arange(0, RANKS)
-                acc = _add_products(acc, L, R, i, j, k, rows, columns, ranks)
-        else:
-            for rank in tl.range(first, last, loop_unroll_factor=4):
-                one = tl.load(L + i * ranks + rank, mask=i < rows, other=0.0)
-                other = tl.load(R + rank * columns + j, mask=j < columns, other=0.0)
-                acc = tl.fma(one[:, None], other[None, :], acc)
-        part = tl.load(numbers + term) * acc
-        # The first one is not added to zero: that would lose the sign of -0.0.
-        total = part if term == 0 else total + part
-    merged = (weight.to(tl.float64) + total).to(tl.float32)
-    tl.store(out + place, merged.to(out.dtype.element_ty), mask=inside)
-    wide = weight.to(tl.float32)
-    # An infinity or a NaN minus itself is not zero.
-    is_bad_row = tl.sum(wide - wide, axis=1) != 0.0
-    tl.store(is_bad + tl.zeros((ROWS,), tl.int32), 1, mask=is_bad_row)
-
-
-@triton.jit
-def _add_products(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917
-    acc,  # noqa: ANN001
-    L,  # noqa: ANN001
-    R,  # noqa: ANN001
-    i,  # noqa: ANN001
-    j,  # noqa: ANN001
-    k,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    columns,  # noqa: ANN001
-    ranks,  # noqa: ANN001
-):
-    """Return acc and the products of the ranks k, on the tensor cores."""
-    left = tl.load(L + i[:, None] * ranks + k[None, :], mask=(i < rows)[:, None], other=0.0)
-    right = tl.load(R + k[:, None] * columns + j[None, :], mask=(j < columns)[None, :], other=0.0)
-    return tl.dot(left, right, acc, out_dtype=tl.float64)
 
 
 class CudaMerge:
@@ -202,7 +129,7 @@ class _Rows:
             is_bad = self._is_bad.item()  # waits for all of it
         if is_bad:
             raise not_finite(self._kind.name)
-        return memoryview(memory.numpy())
+        return memoryview(memory.numpy().data)
 
     def _merge_rows(self, memory: torch.Tensor, first: int, rows: int) -> None:
         """Merge rows in place of what `memory` holds, in smaller pieces where there is no room."""
@@ -213,8 +140,8 @@ class _Rows:
             at = done * self._kind.row_size
             codes = memory[at : at + count * self._kind.row_size]
             try:
-                W = codes.to(self._device, non_blocking=True).view(_DTYPES[self._kind.dtype])
-                W = W.view(count, self._kind.columns)
+                loaded = codes.to(self._device, non_blocking=True)
+                W = loaded.view(_DTYPES[self._kind.dtype]).view(count, self._kind.columns)
                 out = torch.empty_like(W)
             except torch.cuda.OutOfMemoryError as error:
                 if piece == 1:
@@ -275,7 +202,7 @@ class TileMerge:
         is_short = self._terms == 1 and ranks <= UNROLLED * RANKS
         tile = UNROLLED_ROWS if is_short else ROWS
         grid = (triton.cdiv(columns, COLUMNS), triton.cdiv(rows, tile))
-        _merge_tiles[grid](
+        _LAUNCH[grid](
             W,
             out,
             self._L[first : first + rows],

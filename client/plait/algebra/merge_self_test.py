@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.algebra.delta import Matrix
 from plait.algebra.exact_merge import MergeDevice, ProductTerm, WeightKind, open_merge
 from plait.algebra.kernels.self_test import verify_arithmetic
 from plait.errors import Unavailable
@@ -93,17 +94,21 @@ def _make_term(index: int) -> ProductTerm:
     """
     rank = _RANKS[index]
     scale = (2.0**-130, 1.0 / 3.0, 2.0**-8)[index]
-    L, R = (
-        ((_mix(size, seed) >> np.uint64(40)).astype(np.float64) / 2.0**23 - 1.0) * scale
-        for size, seed in ((_ROWS * rank, 2 * index + 1), (rank * _COLUMNS, 2 * index + 2))
-    )
-    L, R = L.reshape(_ROWS, rank), R.reshape(rank, _COLUMNS)
+    L = _make_factor((_ROWS, rank), scale, seed=2 * index + 1)
+    R = _make_factor((rank, _COLUMNS), scale, seed=2 * index + 2)
     if index == 1:
         L[:, 1:] *= np.ldexp(1.0, 22 + np.arange(rank - 1) // 4)
         L[:, 2::2] = L[:, 1::2]
         R[2::2] = -R[1::2]
     g = (-(2.0**120), 0.1, -1e-9)[index]
     return ProductTerm(np.ascontiguousarray(L, np.float32), np.ascontiguousarray(R, np.float32), g)
+
+
+def _make_factor(shape: tuple[int, int], scale: float, *, seed: int) -> Matrix:
+    """Return numbers between -scale and scale."""
+    mixed = _mix(shape[0] * shape[1], seed) >> np.uint64(40)
+    values: Matrix = (mixed.astype(np.float64) / 2.0**23 - 1.0) * scale
+    return values.reshape(shape)
 
 
 def _mix(size: int, seed: int) -> NDArray[np.uint64]:

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--digest-only", action="store_true", help="write nothing: print the digests"
     )
-    add_device(parser)
+    _add_device(parser)
     parser.add_argument(
         "--dequantise",
         action="store_true",
@@ -65,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_url(parser)
 
 
-def add_device(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+def _add_device(parser: argparse.ArgumentParser) -> None:
     """Add the choice of what computes."""
     parser.add_argument(
         "--device",
