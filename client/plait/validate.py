@@ -24,17 +24,17 @@ from plait.cache import Cache
 from plait.environment import describe_environment
 from plait.errors import Integrity, InvalidInput, PlaitError
 from plait.judging import Judged, judge_merge
-from plait.lookup import load_commit, load_manifests
 from plait.merge import Merged, MergeOptions, MergeSource, merge
+from plait.merge_source import pull_source
 from plait.model.address import RepositoryName
-from plait.model.ids import CommitId, ManifestId, ObjectId, abbreviate
+from plait.model.ids import CommitId, ManifestId, ObjectId
 from plait.model.manifest import Manifest
 from plait.model.merge_digests import DEFINITION
 from plait.model.output_probe import DEFINITION as MODEL_PROBE
 from plait.model.validation import LONGEST_TEXT, BaseWeights, Validation, Verdict
 from plait.probe_merged import Asked, ask_merged
 from plait.progress import NO_PROGRESS, Progress
-from plait.pull import PullRequest, pull
+from plait.pull import Version
 from plait.transport import Transport
 from plait.validations import publish_attestation, publish_validation
 
@@ -89,15 +89,6 @@ class Validated:
     """The id of the signed statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """A version on this machine."""
-
-    source: MergeSource
-    manifest_id: ManifestId
-    manifest: Manifest
-
-
 def validate(
     transport: Transport,
     cache: Cache,
@@ -117,9 +108,9 @@ def validate(
     version = None
     try:
         # (1) pull.
-        version = _pull(transport, cache, wish, progress)
+        source, version = pull_source(transport, cache, wish.repository, wish.commit, progress)
         # (2) merge.
-        merged = tools.merge([version.source], options, progress)
+        merged = tools.merge([source], options, progress)
     except (InvalidInput, Integrity) as error:
         failure: PlaitError = error
         if isinstance(error, InvalidInput):
@@ -132,7 +123,7 @@ def validate(
     # (3) ask.
     asked = Asked()
     if wish.asks_model:
-        asked = ask_merged([version.source], options, version.source.folder, progress)
+        asked = ask_merged([source], options, source.folder, progress)
     # (4) judge.
     judged = judge_merge(transport, wish.repository, wish.commit, merged, asked.outputs)
     judgement = judged.judgement
@@ -213,17 +204,6 @@ def describe_probes(merged: Merged, asked: Asked, judged: Judged) -> dict[str, A
     return probes
 
 
-def _pull(transport: Transport, cache: Cache, wish: ValidationWish, progress: Progress) -> _Version:
-    pulled = pull(transport, wish.repository, cache, PullRequest(wish.commit), progress)
-    manifest = cache.find_manifest(pulled.manifest)
-    if manifest is None:
-        manifest = load_manifests(transport, wish.repository, [pulled.manifest])[pulled.manifest]
-    base = load_commit(transport, wish.repository, wish.commit).commit.base.fingerprint
-    label = f"{wish.repository}@{abbreviate(wish.commit)}"
-    source = MergeSource(label, pulled.path, manifest=manifest, base=base)
-    return _Version(source, pulled.manifest, manifest)
-
-
 def _options_of(wish: ValidationWish) -> MergeOptions:
     return MergeOptions(
         wish.base,
@@ -256,7 +236,7 @@ def _describe_failure(
 def _publish(
     transport: Transport,
     wish: ValidationWish,
-    version: _Version,
+    version: Version,
     seen: Validation,
     tools: Tools,
     *,

@@ -46,6 +46,9 @@ class ValidationOrder:
     commit: str = about("The commit.")
     definition: str = about("By which it is merged into its base.")
     base: str | None = about("The base's fingerprint; null: the commit names none.")
+    held: str | None = about(
+        "Where the registry has the base's weights, as `team/base@COMMIT`.", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True)

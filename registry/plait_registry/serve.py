@@ -73,13 +73,17 @@ def _answer(
     from plait_registry.bootstrap import build_registry
     from plait_registry.worker.delivery import DeliveryLoop
     from plait_registry.worker.journal import JournalLoop
+    from plait_registry.worker.own_key import use_own_key
     from plait_registry.worker.start_jobs import build_job_loop
 
     allow_open_files(settings.serving)
     registry = build_registry(settings, folder)
     delivery = DeliveryLoop(registry.events.deliver, registry.events.prune)
     journal = JournalLoop(registry.journal_refs)
-    jobs = build_job_loop(settings, registry.jobs, url_of(bound))
+    signing = settings
+    if settings.jobs.enabled:
+        signing = use_own_key(settings, registry.validations)
+    jobs = build_job_loop(signing, registry.jobs, url_of(bound))
     stopping = Stopping()
     last_resort = _last_resort(settings, on_end)
 

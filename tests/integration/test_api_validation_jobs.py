@@ -64,6 +64,7 @@ def test_validation_is_answered_with_what_it_looks_at(will: httpx.Client) -> Non
         "commit": VERSION.id,
         "definition": "merge-fp64-v1",
         "base": BASE,
+        "held": None,
     }
     assert (made["recipe"], made["job"]["kind"], made["job"]["branch"]) == (None, "validation", "")
     assert ask(will)["job"]["id"] == made["job"]["id"]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from plait.algebra.arrays import decode
 from plait.algebra.delta import Matrix
 from plait.algebra.kernels.products import add_product
+from plait.algebra.rounding import round_to_bfloat16
 from plait.errors import InvalidInput
 
 DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
@@ -139,9 +140,7 @@ def round_twice(values: Matrix, dtype: str) -> bytes:
             return narrow.tobytes()
         if dtype == "F16":
             return narrow.astype("<f2").tobytes()
-    codes = narrow.view(np.uint32)
-    half = np.uint32(0x7FFF) + ((codes >> np.uint32(16)) & np.uint32(1))
-    return ((codes + half) >> np.uint32(16)).astype("<u2").tobytes()
+    return round_to_bfloat16(narrow).tobytes()
 
 
 class _DenseMerge:

@@ -37,7 +37,7 @@ def encode(values: FloatArray, dtype: str, *, name: str = "the outcome") -> byte
             codes = _round_to_odd(exact).astype("<f2")
             is_finite = np.isfinite(codes)
         elif dtype == "BF16":
-            codes = _upper_half(_round_to_odd(exact))
+            codes = round_to_bfloat16(_round_to_odd(exact))
             is_finite = (codes & np.uint16(0x7FFF)) < np.uint16(0x7F80)
         else:
             raise InvalidInput(
@@ -68,8 +68,8 @@ def _round_to_odd(values: Matrix) -> NDArray[np.float32]:
     return codes.view(np.float32)
 
 
-def _upper_half(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round float32 to bfloat16, its upper half, to nearest even."""
+def round_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the codes of bfloat16, the upper half of float32, rounded to nearest even."""
     codes = values.view(np.uint32)
     half = np.uint32(0x7FFF) + ((codes >> np.uint32(16)) & np.uint32(1))
     return ((codes + half) >> np.uint32(16)).astype("<u2")

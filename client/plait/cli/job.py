@@ -117,9 +117,8 @@ def _tell(arguments: argparse.Namespace, context: Context, details: JobDetails) 
         rows += [["commit", job.result.commit], ["manifest", job.result.manifest]]
     if job.result is not None and job.result.verdict is not None:
         rows.append(["verdict", job.result.verdict])
-    asked = details.validation
-    if asked is not None and asked.base is not None and job.state == "queued":
-        rows.append(["waits for", f"a worker that has the base {abbreviate(asked.base)}"])
+    if job.state == "queued" and job.attempts == 0 and job.progress.what:
+        rows.append(["waits", printable(job.progress.what)])
     if job.error is not None:
         rows.append(["error", job.error.message or job.error.kind])
     if job.ended_at is not None:

@@ -84,6 +84,8 @@ def _run_there(arguments: argparse.Namespace, context: Context) -> None:
         base=arguments.base_id,
         again=arguments.again,
     )
+    if details.job.state == "queued" and details.job.attempts == 0 and details.job.progress.what:
+        context.terminal.remark(f"{printable(details.job.progress.what)}.")
     if arguments.wait:
         details = follow(context, jobs, details.job.id)
     job = details.job

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from plait.errors import InvalidInput
 from plait.model import canonical
@@ -42,7 +42,6 @@ WEIGHTS = "weights"
 OUTPUTS = "outputs"
 """The test that the model's outputs are those of before, within tolerance."""
 
-T = TypeVar("T", bound=StrEnum)
 
 _KIND = "attestation-invalid"
 _COMMIT_URI = "plait:commit"
@@ -213,11 +212,11 @@ def _parse(value: object) -> Statement:
         base_weights=(
             BaseWeights.ORIGINAL
             if base is None
-            else _parse_choice(_annotations(configuration, "base"), "weights", BaseWeights)
+            else _annotations(configuration, "base").choice("weights", BaseWeights)
         ),
         root=subjects.root,
-        result=_parse_choice(predicate, "result", TestResult),
-        verdict=_parse_choice(said, "verdict", Verdict),
+        result=predicate.choice("result", TestResult),
+        verdict=said.choice("verdict", Verdict),
         validation=_parse_digest(configuration["validation"]),
         signed_at=_parse_time(said, "signedAt"),
         files=subjects.files,
@@ -324,13 +323,6 @@ def _parse_digest(fields: Fields) -> ObjectId:
     if not isinstance(held, dict):
         raise fields.error("needs an object 'digest'")
     return parse_object_id(held.get("sha256"))
-
-
-def _parse_choice(fields: Fields, name: str, kind: type[T]) -> T:
-    try:
-        return kind(fields.text(name))
-    except ValueError:
-        raise fields.error(f"has a {name!r} that is none of {', '.join(kind)}") from None
 
 
 def _parse_time(fields: Fields, name: str) -> str:

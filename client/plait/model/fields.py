@@ -8,9 +8,12 @@ field that is silently dropped would change it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from plait.errors import InvalidInput
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Fields:
@@ -37,6 +40,13 @@ class Fields:
         if longest is not None and len(value) > longest:
             raise self.error(f"has a {name!r} of over {longest} characters")
         return value
+
+    def choice(self, name: str, kind: type[Choice]) -> Choice:
+        """Return a required member of an enumeration of texts."""
+        try:
+            return kind(self.text(name))
+        except ValueError:
+            raise self.error(f"has a {name!r} that is none of {', '.join(kind)}") from None
 
     def optional_text(self, name: str) -> str | None:
         """Return a string, or None where it is absent or null."""

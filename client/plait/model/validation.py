@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from plait.errors import InvalidInput
 from plait.model import canonical
@@ -32,7 +32,6 @@ LARGEST_FACTS = 4_000_000
 LONGEST_TEXT = 4_000
 MOST_ENVIRONMENT = 100
 
-T = TypeVar("T", bound=StrEnum)
 
 _KIND = "invalid-validation"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -152,8 +151,8 @@ class Validation:
             definition=parse_definition(fields.get("definition")),
             commit=parse_commit_id(fields.get("commit")),
             base=None if base is None else parse_object_id(base),
-            base_weights=_parse_choice(fields, "base_weights", BaseWeights),
-            verdict=_parse_choice(fields, "verdict", Verdict),
+            base_weights=fields.choice("base_weights", BaseWeights),
+            verdict=fields.choice("verdict", Verdict),
             started_at=_parse_time(fields, "started_at"),
             ended_at=_parse_time(fields, "ended_at"),
             root=None if root is None else parse_object_id(root),
@@ -252,13 +251,6 @@ def parse_definition(value: object) -> str:
             _KIND, f"The definition is a name as {DEFINITION!r}: small letters, digits, . + and -."
         )
     return value
-
-
-def _parse_choice(fields: Fields, name: str, kind: type[T]) -> T:
-    try:
-        return kind(fields.text(name))
-    except ValueError:
-        raise fields.error(f"has a {name!r} that is none of {', '.join(kind)}") from None
 
 
 def _parse_time(fields: Fields, name: str) -> str:

@@ -43,7 +43,7 @@ from plait_registry.domain.jobs import (
     parse_page_cursor,
     write_page_cursor,
 )
-from plait_registry.domain.validation_wish import ValidationPayload
+from plait_registry.domain.validation_wish import ValidationPayload, offer_bases
 from plait_registry.domain.validation_wish import parse_wish as parse_validation
 from plait_registry.services.find_job import JobView
 
@@ -129,7 +129,7 @@ def list_jobs(
 @router.post("/jobs/claim", responses=describe(PermissionDenied))
 def claim_job(request: Request, offer: wire_jobs.JobOffer) -> wire_jobs.JobTaking:
     """Take the job whose turn it is: for workers, by a token with the scope `*:work`."""
-    bases = None if offer.bases is None else frozenset(map(parse_object_id, offer.bases))
+    bases = None if offer.bases is None else offer_bases(map(parse_object_id, offer.bases))
     taken = registry_of(request).jobs.take(
         caller_of(request), JobOffer(frozenset(map(_parse_kind, offer.kinds)), bases)
     )
@@ -234,7 +234,12 @@ def _show_details(view: JobView) -> wire_jobs.JobDetails:
             message=None,
             author=None,
             log=view.job.log,
-            validation=wire_jobs.ValidationOrder(asked.commit, asked.definition, asked.base),
+            validation=wire_jobs.ValidationOrder(
+                asked.commit,
+                asked.definition,
+                asked.base,
+                None if asked.held is None else str(asked.held),
+            ),
         )
     payload = CompositionPayload.from_bytes(view.payload)
     return wire_jobs.JobDetails(

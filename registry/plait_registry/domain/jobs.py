@@ -88,7 +88,7 @@ class JobOffer:
     """Fingerprints of the bases at hand; None: all that a job could name."""
 
     def takes(self, job: JobRow) -> bool:
-        """Tell whether a job is one of those; one that names no base fits whatever is at hand."""
+        """Tell whether a job is one of those."""
         has_base = job.base is None or self.bases is None or job.base in self.bases
         return job.kind in self.kinds and has_base
 
@@ -178,7 +178,7 @@ class JobRow:
     subject: str | None = None
     """What it is about, where a second job about the same would say nothing new."""
     base: str | None = None
-    """The fingerprint of the base that it needs, where that is known."""
+    """The fingerprint of the base that whoever does it has to have; None: nothing is needed."""
 
     @property
     def scopes(self) -> tuple[Scope, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from plait.errors import InvalidInput
 from plait.model import canonical
+from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ObjectId, abbreviate, parse_commit_id, parse_object_id
 from plait.model.merge_digests import DEFINITION
+
+ANY_BASE = "any"
+"""In place of a fingerprint: of a job, whichever base its worker has; of an offer, that there is
+one."""
 
 DEFINITIONS = (DEFINITION,)
 """By which validators merge."""
@@ -35,6 +41,24 @@ class ValidationWish:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldAt:
+    """A version of a base whose weights the registry has."""
+
+    repository: RepositoryName
+    commit: CommitId
+
+    @classmethod
+    def parse(cls, text: str) -> HeldAt:
+        """Return what `str` wrote."""
+        name, _, commit = text.partition("@")
+        return cls(RepositoryName.parse(name), parse_commit_id(commit))
+
+    def __str__(self) -> str:
+        """Return the address."""
+        return f"{self.repository}@{self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
 class ValidationPayload:
     """One commit, one definition."""
 
@@ -42,6 +66,13 @@ class ValidationPayload:
     definition: str
     base: ObjectId | None
     """None: the commit names none, so that the validator says which one it took."""
+    held: HeldAt | None = None
+    """Where the registry has the base's weights."""
+
+    @property
+    def needs(self) -> str | None:
+        """The base that a worker has to have; None: the registry has it."""
+        return None if self.held is not None else self.base or ANY_BASE
 
     @property
     def subject(self) -> str:
@@ -51,18 +82,24 @@ class ValidationPayload:
     def to_bytes(self) -> bytes:
         """Return the payload."""
         return canonical.dumps(
-            {"commit": self.commit, "definition": self.definition, "base": self.base}
+            {
+                "commit": self.commit,
+                "definition": self.definition,
+                "base": self.base,
+                "held": None if self.held is None else str(self.held),
+            }
         )
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> ValidationPayload:
         """Read what `to_bytes` wrote."""
         document = canonical.loads(payload)
-        base = document["base"]
+        base, held = document["base"], document["held"]
         return cls(
             parse_commit_id(document["commit"]),
             document["definition"],
             None if base is None else parse_object_id(base),
+            None if held is None else HeldAt.parse(held),
         )
 
 
@@ -84,6 +121,12 @@ def parse_wish(
         )
     fingerprint = None if base is None else parse_object_id(base)
     return ValidationWish(revision, chosen, fingerprint, again)
+
+
+def offer_bases(bases: Iterable[str]) -> frozenset[str]:
+    """Return the bases of a worker, as jobs ask for them."""
+    found = frozenset(bases)
+    return found | {ANY_BASE} if found else found
 
 
 def parse_trigger(text: str) -> ValidationTrigger:

@@ -10,19 +10,30 @@ from __future__ import annotations
 import secrets
 
 from plait.errors import InvalidInput
+from plait.model import canonical
 from plait.model.address import RepositoryName
 from plait.model.commit import Commit
-from plait.model.ids import CommitId, ObjectId
+from plait.model.ids import CommitId, ObjectId, abbreviate
+from plait.model.manifest import Manifest
+from plait.model.paths import is_safetensors
 from plait.model.repository_kind import RepositoryKind
 from plait.model.revision import resolve_revision
 from plait_registry.domain.access import Caller, Readable, Right
 from plait_registry.domain.accounts import UserId
 from plait_registry.domain.bases import BaseQuery
 from plait_registry.domain.change import Action, Change
-from plait_registry.domain.jobs import JobId, JobKind, JobRow, JobState, Requester
+from plait_registry.domain.jobs import (
+    JobId,
+    JobKind,
+    JobProgress,
+    JobRow,
+    JobState,
+    Requester,
+)
 from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import RepositoryRecord
 from plait_registry.domain.validation_wish import (
+    HeldAt,
     ValidationPayload,
     ValidationWish,
     choose_base,
@@ -30,6 +41,7 @@ from plait_registry.domain.validation_wish import (
 from plait_registry.services.access import find_repository
 from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
+from plait_registry.services.end_job import write_end
 from plait_registry.services.find_job import JobView
 from plait_registry.services.limits import verify_room_for_job
 
@@ -56,11 +68,18 @@ class SubmitValidation:
             repository = find_repository(records, caller, name, Right.WRITE)
             _verify_adapters(repository)
             commit = resolve_revision(wish.revision, RecordsSource(records, repository))
-            base = choose_base(wish.base, find_base(records, caller, repository, commit))
-            payload = ValidationPayload(commit, wish.definition, base)
+            named = find_base(records, caller, repository, commit)
+            base = choose_base(wish.base, named)
+            held = find_weights(records, caller, base)
+            payload = ValidationPayload(commit, wish.definition, base, held)
             found = find_answer(records, repository, payload, again=wish.again)
             if found is not None:
-                return JobView(found, records.jobs.load_payload(found.id))
+                document = records.jobs.load_payload(found.id)
+                is_new = payload.base is not None and document != payload.to_bytes()
+                if found.state is not JobState.QUEUED or not is_new:
+                    return JobView(found, document)
+                # Since it was asked for, the base came to the registry, say: it waits in vain.
+                write_end(records, found.cancelled(now), now, by=caller)
             verify_room_for_job(records, repository, find_own_requester(records, caller).user)
             return queue_validation(records, caller, repository, payload, at=now)
 
@@ -95,6 +114,32 @@ def find_base(
         if base.revision is None or item.row.revision == base.revision
     }
     return found.pop() if len(found) == 1 else None
+
+
+def find_weights(records: Records, caller: Caller, base: ObjectId | None) -> HeldAt | None:
+    """Return where the registry has a base's weights for the caller, beside its card."""
+    if base is None:
+        return None
+    for held in records.bases.search(BaseQuery(Readable.by(caller), fingerprint=base)):
+        repository = records.repositories.get(held.repository)
+        commit = records.commits.load(repository.id, [held.row.commit])[held.row.commit]
+        (body,) = records.files.load_manifests(repository.id, [commit.manifest]).values()
+        manifest = Manifest.from_json(canonical.loads(body))
+        if any(is_safetensors(file.path) for file in manifest.files):
+            return HeldAt(held.repository, held.row.commit)
+    return None
+
+
+def _tell_what_is_needed(payload: ValidationPayload) -> str:
+    """Return what people should know of a job that waits; empty where it waits for its turn."""
+    if payload.needs is None:
+        return ""
+    base = "its base" if payload.base is None else f"the base {abbreviate(payload.base)}"
+    return (
+        f"Waiting for a worker that has {base}: run `plait-registry worker --bases DIR` where it "
+        "is, push it with its weights by `plait base push`, or validate there by `plait validate "
+        "--here --base DIR`"
+    )
 
 
 def find_own_requester(records: Records, caller: Caller) -> Requester:
@@ -135,12 +180,13 @@ def queue_validation(
             repository=repository.id,
             target=repository.name,
             requester=find_own_requester(records, caller),
-            inputs=(),
+            inputs=() if payload.held is None else (payload.held.repository,),
             ref=None,
             created_at=at,
             due_at=at,
             subject=payload.subject,
-            base=payload.base,
+            base=payload.needs,
+            progress=JobProgress(what=_tell_what_is_needed(payload)),
         ),
         document,
     )

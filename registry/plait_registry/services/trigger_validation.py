@@ -19,6 +19,7 @@ from plait_registry.services.submit_validation import (
     find_answer,
     find_base,
     find_own_requester,
+    find_weights,
     queue_validation,
 )
 
@@ -33,7 +34,8 @@ def trigger_validation(
     if not _is_wanted(repository, update):
         return
     base = find_base(records, caller, repository, update.new)
-    payload = ValidationPayload(update.new, DEFINITION, base)
+    held = find_weights(records, caller, base)
+    payload = ValidationPayload(update.new, DEFINITION, base, held)
     requester: Requester = find_own_requester(records, caller)
     has_room = has_room_for_job(records, repository, requester.user)
     if has_room and find_answer(records, repository, payload, again=False) is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from plait.known_bases import list_bases
-from plait_registry.domain.jobs import JobKind, JobOffer
+from plait_registry.domain.jobs import JobOffer
+from plait_registry.domain.validation_wish import offer_bases
 from plait_registry.services.job_services import JobServices
 from plait_registry.settings import Settings
 from plait_registry.worker.job_folder import sweep_job_folders
@@ -19,11 +20,9 @@ _LOG = logging.getLogger("plait_registry.jobs")
 def build_job_loop(settings: Settings, jobs: JobServices, url: str) -> JobLoop:
     """Return what has jobs of the database done by processes that reach the registry at `url`.
 
-    Validations are among them where bases lie here.
+    Of validations, these are those whose base lies here or in the registry.
     """
-    bases = find_bases(settings)
-    kinds = {JobKind.COMPOSITION, JobKind.VALIDATION} if bases else {JobKind.COMPOSITION}
-    source = LocalJobs(jobs, JobOffer(frozenset(kinds), bases))
+    source = LocalJobs(jobs, JobOffer(bases=offer_bases(find_bases(settings))))
     return build_loop(settings, source, settings.jobs.url or url)
 
 

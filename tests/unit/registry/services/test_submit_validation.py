@@ -25,9 +25,12 @@ from plait_registry.domain.jobs import (
     JobState,
 )
 from plait_registry.domain.validation_wish import (
+    ANY_BASE,
+    HeldAt,
     ValidationPayload,
     ValidationTrigger,
     choose_base,
+    offer_bases,
     parse_trigger,
     parse_wish,
 )
@@ -200,7 +203,9 @@ def test_worker_takes_the_validations_whose_base_it_has(jobs: JobServices) -> No
 
 def test_worker_with_any_base_takes_a_validation_that_names_none(jobs: JobServices) -> None:
     submit(jobs)
-    assert take(jobs, replace(VALIDATIONS, bases=frozenset({OTHER}))).job.base is None
+    assert jobs.take(WORKER, replace(VALIDATIONS, bases=frozenset())) is None
+    bases = offer_bases({OTHER})
+    assert take(jobs, replace(VALIDATIONS, bases=bases)).job.base == ANY_BASE
 
 
 @pytest.mark.parametrize(
@@ -323,19 +328,50 @@ def test_trigger_that_nobody_knows_is_refused() -> None:
 # --- which base ---
 
 
+def find_chosen(view: JobView) -> ObjectId | None:
+    assert view.payload is not None
+    return ValidationPayload.from_bytes(view.payload).base
+
+
 def test_base_that_is_named_without_a_fingerprint_is_the_only_one_of_that_name(
     world: World, jobs: JobServices
 ) -> None:
-    assert submit(jobs).job.base is None
+    assert find_chosen(submit(jobs)) is None
     base = BaseRow(FIRST.id, "org/base", None, BASE)
     with world.data.write() as records:
         records.bases.insert([base])
-    assert submit(jobs, FIRST.id).job.base == BASE
+    assert find_chosen(submit(jobs)) == BASE
     with world.data.write() as records:
         records.bases.insert([replace(base, commit=SECOND.id, fingerprint=OTHER)])
-    CreateRef(world.data, world.clock)(WRITER, SQL, RefKind.BRANCH, RefName("try"), FIRST.id)
-    jobs.cancel(replace(WRITER, roles={"team": Role.OWNER}), submit(jobs, "try").job.id)
-    assert submit(jobs, "try").job.base is None
+    assert find_chosen(submit(jobs, FIRST.id)) is None
+
+
+def test_job_that_waits_in_vain_gives_way_to_one_that_can_be_done(
+    world: World, jobs: JobServices
+) -> None:
+    first = submit(jobs, base=BASE).job
+    assert submit(jobs, base=BASE).job.id == first.id
+    with world.data.write() as records:
+        records.bases.insert([BaseRow(FIRST.id, "org/base", None, BASE)])
+    second = submit(jobs).job
+    assert (second.base, second.id != first.id) == (None, True)
+    assert jobs.get(WRITER, first.id).job.state is JobState.CANCELLED
+
+
+def test_base_whose_weights_the_registry_has_is_needed_of_no_worker(
+    world: World, jobs: JobServices
+) -> None:
+    waiting = submit(jobs, FIRST.id, base=BASE).job
+    assert "plait-registry worker --bases DIR" in waiting.progress.what
+    # Any version with safetensors will do for the test.
+    with world.data.write() as records:
+        records.bases.insert([BaseRow(FIRST.id, "org/base", None, BASE)])
+    view = submit(jobs, SECOND.id)
+    assert view.payload is not None
+    held = HeldAt(SQL, FIRST.id)
+    assert ValidationPayload.from_bytes(view.payload).held == held
+    assert (view.job.base, view.job.inputs, view.job.progress.what) == (None, (SQL,), "")
+    assert take(jobs, replace(VALIDATIONS, bases=frozenset())).job.id == view.job.id
 
 
 def test_repository_of_bases_has_nothing_to_validate(world: World, jobs: JobServices) -> None:
