@@ -18,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from plait import wire, wire_jobs
 from plait.cache import Cache
@@ -33,6 +34,8 @@ from plait_registry.worker.job_reporter import JobReporter
 from plait_registry.worker.work import Execute, Work
 
 MIB = 1 << 20
+NVIDIA_DRIVER = Path("/dev/nvidiactl")
+"""There where a GPU can be opened."""
 
 
 def execute(work: Work, progress: Progress) -> wire_jobs.JobResult:
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str] | None = None, *, execute: Execute = execute) 
     threading.Thread(target=_watch_parent, daemon=True).start()
     try:
         task = read_job_task()
-        _limit_memory(task.memory_mb)
+        if not _may_use_gpu(task.validator.device):
+            _limit_memory(task.memory_mb)
         client = task.client
         options = HttpOptions(proxies=client.proxies)
         transport = HttpTransport(client.url, client.token_for(client.url), options)
@@ -123,6 +127,11 @@ def run(work: Work, execute: Execute) -> None:
     # (3) say so.
     tail = "complete" if isinstance(answer, wire_jobs.JobResult) else "fail"
     work.transport.call("POST", f"{path}/{tail}", body=wire.encode(answer), repeatable=True)
+
+
+def _may_use_gpu(device: str) -> bool:
+    """Tell whether the job may open a CUDA context, which maps more than any limit leaves."""
+    return device != "cpu" and NVIDIA_DRIVER.exists()
 
 
 def _limit_memory(mebibytes: int) -> None:
