@@ -54,6 +54,11 @@ def list_weights(folder: Path) -> dict[FilePath, Path]:
     Raises:
         InvalidInput: `base-unknown`, there are none, or a shard is missing.
     """
+    if not folder.is_dir():
+        raise InvalidInput(
+            "base-unknown",
+            f"There is no folder {folder}: name the folder of the base model's weights.",
+        )
     sources = sorted(path for path in folder.glob("*") if is_safetensors(path.name))
     if not sources:
         raise InvalidInput(
@@ -69,10 +74,11 @@ def _verify_complete(folder: Path, names: set[str]) -> None:
     for index in sorted(folder.glob("*.safetensors.index.json")):
         missing = sorted(_read_shards(index) - names)
         if missing:
+            others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise InvalidInput(
                 "base-unknown",
-                f"{folder} lacks {missing[0]!r:.200}, which {index.name} names (it lacks "
-                f"{len(missing)} such files), so it is not the whole base: complete the download.",
+                f"{folder} lacks {missing[0]!r:.200}{others} of the files that {index.name} names: "
+                "it is not the whole base, so complete the download.",
                 missing=missing[:20],
             )
 

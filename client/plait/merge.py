@@ -23,7 +23,7 @@ from plait.errors import InvalidInput
 from plait.kernel_cache import verify_installed
 from plait.known_bases import base_digests
 from plait.merge_tensors import MergeWork
-from plait.merged_folder import MergedFolder
+from plait.merged_folder import MergedFolder, verify_free
 from plait.model.base_layout import find_tied_weights
 from plait.model.ids import ObjectId, abbreviate
 from plait.model.manifest import Manifest
@@ -98,9 +98,12 @@ def merge(
 
     Raises:
         InvalidInput: `base-mismatch`, `not-mergeable`, `shape-mismatch`, `tensor-not-finite`.
+        AlreadyExists: `destination-exists`.
         Unavailable: `extra-missing`; `disk-full`; or this machine's arithmetic is not IEEE 754's.
     """
     _verify_weights(sources)
+    if options.into is not None:
+        verify_free(options.into)  # before a large base is read
     verify_installed()
     # (1) the base.
     fingerprint, known = base_digests(options.base, options.cache_dir, progress)

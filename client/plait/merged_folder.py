@@ -23,6 +23,20 @@ from plait.quantised_base import DequantisedFiles
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
+def verify_free(into: Path) -> None:
+    """Check that a merged model can be called `into`.
+
+    Raises:
+        AlreadyExists: `destination-exists`, something lies there.
+    """
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise AlreadyExists(
+            "destination-exists",
+            f"{into} is there already: name a folder that is not, or an empty one.",
+            path=str(into),
+        )
+
+
 class MergedFolder:
     """A folder that is being written; use it in `with`, and call `finish`."""
 
@@ -33,12 +47,8 @@ class MergedFolder:
             AlreadyExists: `destination-exists`.
             Unavailable: `disk-full`.
         """
-        if into.exists() and (not into.is_dir() or any(into.iterdir())):
-            raise AlreadyExists(
-                "destination-exists",
-                f"{into} is there already: name a folder that is not, or an empty one.",
-                path=str(into),
-            )
+        into = into.resolve()  # a link to an empty folder is filled where it leads to
+        verify_free(into)
         self._into = into
         self._folder = into.with_name(f".plait-{secrets.token_hex(8)}")
         self._source = files

@@ -179,8 +179,8 @@ def disk_errors(path: Path) -> Generator[None]:
         if error.errno in NO_ROOM:
             raise Unavailable(
                 "disk-full",
-                f"There is no room left for {path}: free some, or set PLAIT_CACHE_DIR to a larger "
-                "disk, and try again; what has arrived is kept.",
+                f"There is no room left for {path}: free some, or name a place on a larger disk "
+                "(PLAIT_CACHE_DIR, for what is fetched), and try again.",
                 path=str(path),
             ) from error
         raise Unavailable(

@@ -121,7 +121,7 @@ def load_key(path: Path, *, passphrase: bytes | None = None) -> SigningKey:
 
 
 def read_public_key(path: Path) -> str:
-    """Return the public key (PEM) of a file.
+    """Return the public key (PEM) of a file, and nothing else that is in it, as a private one.
 
     Raises:
         NotFound: `file-not-found`.
@@ -129,8 +129,7 @@ def read_public_key(path: Path) -> str:
         Unavailable: `extra-missing`.
     """
     text = _read_key(path).decode("utf-8", errors="replace")
-    compute_keyid(text)
-    return text
+    return parse_public_key(text)[1]
 
 
 def attest(
@@ -153,6 +152,17 @@ def compute_keyid(public_key: str) -> str:
         Unavailable: `extra-missing`.
     """
     return str(_load_public(public_key).keyid)
+
+
+def parse_public_key(text: str) -> tuple[str, str]:
+    """Return the id of the public key in a text, and its PEM without what else is there.
+
+    Raises:
+        InvalidInput: `attestation-invalid`, there is no Ed25519 public key.
+        Unavailable: `extra-missing`.
+    """
+    key = _load_public(text)
+    return str(key.keyid), _write_public(key)
 
 
 def verify_envelope(envelope: object, keys: Mapping[str, str]) -> tuple[bytes, frozenset[str]]:
@@ -269,14 +279,15 @@ def _load_public(public_key: str) -> Any:
 
 
 def _make_key(signer: Any) -> SigningKey:
+    return SigningKey(signer.public_key.keyid, _write_public(signer.public_key), signer)
+
+
+def _write_public(key: Any) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    raw = bytes.fromhex(signer.public_key.keyval["public"])
-    pem = Ed25519PublicKey.from_public_bytes(raw).public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-    )
-    return SigningKey(signer.public_key.keyid, pem.decode(), signer)
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _verify_free(path: Path) -> None:

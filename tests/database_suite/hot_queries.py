@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import event
@@ -27,7 +28,7 @@ from plait.model.refs import RefName
 from plait_registry.adapters.sql.database import SqlDatabase
 from plait_registry.domain.accounts import UserId
 from plait_registry.domain.bases import BaseQuery, BaseRow
-from plait_registry.domain.jobs import JobId, JobState
+from plait_registry.domain.jobs import JobId, JobOffer, JobState
 from plait_registry.domain.ports import Records
 from plait_registry.domain.records import Extent, ObjectRow, PushId, RepositoryId, TensorRow
 
@@ -74,7 +75,7 @@ def fill(database: SqlDatabase) -> None:
             state = JobState.DONE if number else JobState.QUEUED
             lease = lease_of(f"lease {number}")
             job = job_row(f"job {number}", REPOSITORY, state=state, lease=lease, ended_at=NOW)
-            records.jobs.insert(job, PAYLOAD)
+            records.jobs.insert(replace(job, subject=f"commit {number}"), PAYLOAD)
         for row in line:
             records.expected.insert(REPOSITORY, expected_row(row.id))
             records.validations.insert(REPOSITORY, validation_row(row.id, "seen", job=row.id))
@@ -83,6 +84,8 @@ def fill(database: SqlDatabase) -> None:
 
 TIP = CommitId(digest("line 299"))
 SOME = [CommitId(digest(f"line {number}")) for number in range(150, 250)]
+
+OFFER = JobOffer(bases=frozenset({"b" * 64}))
 
 HOT: dict[str, Callable[[Records], object]] = {
     "get repository": lambda r: r.repositories.get(RepositoryName("team", "sql")),
@@ -112,6 +115,8 @@ HOT: dict[str, Callable[[Records], object]] = {
     "get job": lambda r: r.jobs.get(JobId("job 7")),
     "find job by token": lambda r: r.jobs.find_by_digest(lease_of("lease 7").digest),
     "find due job": lambda r: r.jobs.find_due(LATER),
+    "find due job of a worker": lambda r: r.jobs.find_due(LATER, OFFER),
+    "find latest job": lambda r: r.jobs.find_latest(REPOSITORY, "commit 7"),
     "list jobs": lambda r: r.jobs.search(REPOSITORY, before=200, limit=50),
     "count open jobs": lambda r: r.tallies.count_open_jobs(REPOSITORY),
     "count open jobs of a user": lambda r: r.tallies.count_open_jobs_of(UserId(1)),

@@ -9,6 +9,8 @@ import pytest
 
 from plait.errors import PermissionDenied
 from plait.http_transport import HttpTransport
+from plait.model.ids import hash_bytes
+from plait.model.merge_digests import MergeDigests
 from plait.model.validation import BaseWeights, Validation, Verdict
 from plait_registry.domain.jobs import JobError, JobKind, JobOffer
 from plait_registry.worker.remote_jobs import RemoteJobs, TakenJob
@@ -84,6 +86,39 @@ def test_wish_that_breaks_a_rule_is_refused(
     will: httpx.Client, body: dict[str, Any], status: int, kind: str
 ) -> None:
     assert refusal_of(will.post(f"{URL}/validations", json=body)) == (status, kind)
+
+
+def test_job_says_nothing_about_a_commit_that_it_was_not_asked_about(
+    people: People, will: httpx.Client, worker: httpx.Client
+) -> None:
+    later = make_version("second", VERSION.id)
+    url = people.make_repository("team/two")
+    push_version(people.admin, url, VERSION)
+    push_version(people.admin, url, later, expected=VERSION.id)
+    body = {"revision": later.id}
+    asked = succeed(will.post(f"{url}/validations", json=body))["job"]["id"]
+    process = people.client(take(worker)["token"])
+    digests = MergeDigests.of({"w": hash_bytes(b"w")}).to_json()
+    seen = Validation(
+        definition="merge-fp64-v1",
+        commit=VERSION.id,
+        base=None,
+        base_weights=BaseWeights.ORIGINAL,
+        verdict=Verdict.NOT_MERGEABLE,
+        started_at="2026-11-24T06:07:00Z",
+        ended_at="2026-11-24T06:07:00Z",
+    )
+    commit = f"{url}/commits/{VERSION.id}"
+    refused = (403, "permission-denied")
+    expected = {"digests": digests, "base": BASE}
+    assert refusal_of(process.put(f"{commit}/expected-digests", json=expected)) == refused
+    validation = {"validation": seen.to_json()}
+    assert refusal_of(process.post(f"{commit}/validations", json=validation)) == refused
+    assert refusal_of(process.post(f"{commit}/attestations", json={"envelope": {}})) == refused
+    # About the one that it was asked about, it does.
+    commit = f"{url}/commits/{later.id}"
+    assert succeed(process.put(f"{commit}/expected-digests", json=expected))["base"] == BASE
+    succeed(people.admin.post(f"{API}/jobs/{asked}/cancel"))
 
 
 def test_worker_is_given_the_job_and_a_token_for_it(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from plait.model.ids import ObjectId
+from plait.signing import generate_key
 from plait_registry.services import report_job, run_jobs
 from served.accounts import API, succeed
 from served.jobs import find_processes, is_hanging, look, wait_for, wait_for_end
@@ -55,13 +56,19 @@ def test_worker_finds_the_golden_digests_and_the_second_validation_agrees(
     place: Place, tmp_path: Path, golden_merges: dict[str, Any]
 ) -> None:
     commit = place.push("team/cpp", "cpp/v3")
-    with place.worker(tmp_path / "worker"):
+    # The registry would not count what it signs, which must not cost the verdict.
+    key = tmp_path / "unknown.pem"
+    generate_key(key)
+    with place.worker(tmp_path / "worker", "--key", str(key)):
         for job in (place.ask("team/cpp"), place.ask("team/cpp", again=True)):
             found = wait_for_end(place.client, job)["job"]
             assert found["state"] == "done", found
             assert found["result"]["verdict"] == "verified"
-        second = place.ask("team/cpp", again=True)
-        assert wait_for_end(place.client, second)["job"]["result"]["verdict"] == "verified"
+        second = wait_for_end(place.client, place.ask("team/cpp", again=True))
+    assert second["job"]["result"]["verdict"] == "verified"
+    assert "Not signing: the registry does not know the key" in second["log"]
+    attestations = f"{API}/repositories/team/cpp/commits/{commit}/attestations"
+    assert succeed(place.client.get(attestations))["attestations"] == []
     seen = place.validations("team/cpp", commit)
     golden = golden_merges["micro/adapters/cpp/v3"]
     assert len(seen) == 2

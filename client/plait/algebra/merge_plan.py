@@ -336,10 +336,11 @@ def _read_bias(merge: TensorMerge, change: ModuleChange) -> Matrix:
 
 
 def _not_mergeable(adapter: WeightedAdapter, module: str | None, reason: str) -> InvalidInput:
-    where = "" if module is None else f", module {module or 'the whole model'}"
+    # Families that change no module alone (prompts, prefixes) have the whole model as theirs.
+    where = f", module {module}," if module else ""
     return InvalidInput(
         "not-mergeable",
-        f"{adapter.label}{where}, cannot be merged: {reason}.",
+        f"{adapter.label}{where} cannot be merged: {reason}.",
         input=adapter.label,
         module=module,
     )

@@ -32,6 +32,8 @@ The outcome is a model as its base is: the same files, tensors and dtypes. Its d
 numbers alone, not on the machine, the device, or the threads: see docs/merge-definitions.md.
 """
 ALLOWANCES = ("base-mismatch",)
+_PATH_STARTS = ("/", "./", "../", "~")
+"""What no repository's name begins with, and paths do."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +117,12 @@ def _find_source(text: str, arguments: argparse.Namespace, context: Context) -> 
     folder = context.path(name)
     if folder.is_dir():
         return MergeSource(name, folder, weight)
+    if name.startswith(_PATH_STARTS):
+        raise InvalidInput(
+            "usage",
+            f"There is no folder {printable(name)}: name an adapter's folder, or a version as "
+            "NS/NAME@REV.",
+        )
     return _pull(name, weight, arguments, context)
 
 

@@ -256,7 +256,10 @@ def _explain(
         if reasons:
             said += f" (not counted: {', '.join(reasons)})"
     if merged is not None:
-        said += f". Merged into this base here, it has the root {merged.digests.root}"
+        said += (
+            f". Merged into the base {abbreviate(merged.base)} here, it has the root "
+            f"{merged.digests.root}"
+        )
     return f"{version.label} is not verified: {said}."
 
 

@@ -69,6 +69,9 @@ def _read_signature(value: object) -> Signature:
     signature = _decode(fields, "sig", largest=SIGNATURE_SIZE)
     if len(keyid) > LONGEST_KEYID or len(signature) != SIGNATURE_SIZE:
         raise fields.error(f"is none of Ed25519: it has {SIGNATURE_SIZE} bytes")
+    if not keyid.isprintable():
+        # It is shown to people, where a line of its own could say what it likes.
+        raise fields.error("has a 'keyid' with characters that cannot be printed")
     return Signature(keyid, signature)
 
 

@@ -74,6 +74,8 @@ def compute_root(tensors: Mapping[str, str]) -> ObjectId:
 def _verify_name(name: object) -> str:
     if not isinstance(name, str) or not name or "\n" in name or len(name) > 1024:
         raise _invalid("a tensor's name is a text of one line")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise _invalid("a tensor's name is a text that has UTF-8")
     return name
 
 

@@ -13,11 +13,12 @@ class DsseSignatures(SignatureVerifier):
     """DSSE envelopes with Ed25519 signatures."""
 
     @override
-    def compute_keyid(self, public_key: str) -> KeyId:
+    def read_key(self, public_key: str) -> tuple[KeyId, str]:
         # It takes 0.1 s and 10 MB: only where a key is looked at.
-        from plait.signing import compute_keyid
+        from plait.signing import parse_public_key
 
-        return KeyId(compute_keyid(public_key))
+        keyid, pem = parse_public_key(public_key)
+        return KeyId(keyid), pem
 
     @override
     def read(self, envelope: Mapping[str, object], keys: Mapping[KeyId, str]) -> SignedStatement:

@@ -17,6 +17,7 @@ from enum import IntEnum, StrEnum
 
 from plait.errors import InvalidInput, PermissionDenied
 from plait.model.address import RepositoryName, parse_namespace
+from plait.model.ids import CommitId, abbreviate
 
 
 class Right(IntEnum):
@@ -138,6 +139,8 @@ class Caller:
     """The digest of a job's token; None where it was no job's."""
     job_kind: str | None = None
     """What kind of a job that is."""
+    job_commit: CommitId | None = None
+    """Of a validation, the one commit that its process may say something about."""
 
     def right_in(self, namespace: str) -> Right:
         """Return what the caller may do in all of a namespace."""
@@ -295,6 +298,23 @@ def verify_works(caller: Caller) -> None:
             f"{caller.name} may not take on jobs: it takes a token of an administrator, made for "
             "that by `plait-registry token create --user NAME --scope '*:work'`.",
             need="work",
+        )
+
+
+def verify_judges(caller: Caller, commit: CommitId) -> None:
+    """Check that a caller may say what a merge of a commit gives; what else it takes comes besides.
+
+    A job's token reaches its whole repository, and first digests stay: a worker that is not to be
+    trusted could otherwise block commits that nobody asked it about.
+
+    Raises:
+        PermissionDenied: `permission-denied`.
+    """
+    if caller.job_commit not in {None, commit}:
+        raise PermissionDenied(
+            "permission-denied",
+            f"The token of a validation is for the commit that was asked for, and not for "
+            f"{abbreviate(commit)}.",
         )
 
 

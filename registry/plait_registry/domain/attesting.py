@@ -4,6 +4,8 @@
   not ended when the attestation came, and its root is the expected one, where digests are stored.
 - Keys are counted that passed one and the same root, by one definition and into one base:
   validators who saw different weights do not add up.
+- A key that saw two roots of one merge contradicts itself, whatever it called them, and counts for
+  neither: a merge is exact, so that one of its statements is wrong.
 """
 
 from __future__ import annotations
@@ -39,14 +41,22 @@ def find_counted(
 ) -> frozenset[KeyId]:
     """Return the keys that passed the root which most of them passed."""
     by_id = {key.keyid: key for key in keys}
+    seen: dict[tuple[MergeKey, KeyId], set[ObjectId]] = {}
     passed: dict[tuple[MergeKey, ObjectId], set[KeyId]] = {}
     for row in rows:
-        if row.base is None or row.root is None or not is_counted(row, by_id.get(row.keyid)):
+        if row.base is None or row.root is None:
             continue
         merge = MergeKey(row.definition, row.base)
+        seen.setdefault((merge, row.keyid), set()).add(row.root)
+        if not is_counted(row, by_id.get(row.keyid)):
+            continue
         if expected.get(merge, row.root) == row.root:
             passed.setdefault((merge, row.root), set()).add(row.keyid)
-    return frozenset(max(passed.values(), key=_count, default=()))
+    agreed = (
+        {keyid for keyid in keyids if len(seen[merge, keyid]) == 1}
+        for (merge, _), keyids in passed.items()
+    )
+    return frozenset(max(agreed, key=_count, default=()))
 
 
 def attestations_missing(

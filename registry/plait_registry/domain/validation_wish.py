@@ -79,6 +79,11 @@ class ValidationPayload:
         """What two jobs have in common that would say the same."""
         return f"{self.definition} {self.commit}"
 
+    @staticmethod
+    def commit_of(subject: str) -> CommitId:
+        """Return the commit in what `subject` gave."""
+        return parse_commit_id(subject.rpartition(" ")[2])
+
     def to_bytes(self) -> bytes:
         """Return the payload."""
         return canonical.dumps(

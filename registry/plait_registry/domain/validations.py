@@ -209,8 +209,8 @@ class ValidatorKeyTable(Protocol):
 class SignatureVerifier(Protocol):
     """What knows signatures, and the statements that they are under."""
 
-    def compute_keyid(self, public_key: str) -> KeyId:
-        """Return what a PEM public key is called by.
+    def read_key(self, public_key: str) -> tuple[KeyId, str]:
+        """Return the id of the public key in a text, and its PEM without what is beside it.
 
         Raises:
             InvalidInput: `attestation-invalid`, it is no Ed25519 key.

@@ -14,8 +14,9 @@ from plait.errors import Unauthenticated
 from plait.model.ids import hash_bytes
 from plait_registry.domain.access import Caller
 from plait_registry.domain.accounts import TokenOwner
-from plait_registry.domain.jobs import JobRow, JobState, Requester
+from plait_registry.domain.jobs import JobKind, JobRow, JobState, Requester
 from plait_registry.domain.ports import Clock, Database, Records
+from plait_registry.domain.validation_wish import ValidationPayload
 
 ADMIN = "admin"
 """The name of who holds the data folder's own token."""
@@ -102,6 +103,7 @@ def _admit_job(records: Records, job: JobRow, now: str) -> Caller:
         raise _unknown()
     requester = find_requester(records, job.requester, now)
     is_running = job.state is JobState.RUNNING
+    is_validation = job.kind is JobKind.VALIDATION
     return replace(
         requester,
         scopes=requester.narrowed(job.scopes) if is_running else (),
@@ -110,6 +112,7 @@ def _admit_job(records: Records, job: JobRow, now: str) -> Caller:
         user=None,
         job=job.lease.digest,
         job_kind=job.kind.value,
+        job_commit=ValidationPayload.commit_of(job.subject or "") if is_validation else None,
     )
 
 

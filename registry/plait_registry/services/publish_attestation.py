@@ -2,7 +2,8 @@
 
 1. The envelope is small, and has one signature: each validator signs for itself.
 2. The signature is that of a registered key that is neither revoked nor over.
-3. The statement is about this commit and its files, and about no other: that were a replay.
+3. The statement is about this commit, its files and the base that it names, and about no other:
+   that were a replay.
 
 Then it is stored as it came. Nobody is asked to believe the registry: whoever has the public key
 checks the envelope again.
@@ -17,13 +18,14 @@ from typing import Any
 from plait.errors import Conflict, InvalidInput
 from plait.model import canonical
 from plait.model.address import RepositoryName
+from plait.model.commit import Base, Commit
 from plait.model.ids import CommitId, abbreviate, hash_bytes
 from plait.model.manifest import Manifest
-from plait_registry.domain.access import Caller, Right
+from plait_registry.domain.access import Caller, Right, verify_judges
 from plait_registry.domain.attesting import is_counted
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.ports import Clock, Database, Records
-from plait_registry.domain.records import RepositoryRecord
+from plait_registry.domain.records import CommitRow, RepositoryRecord
 from plait_registry.domain.validations import (
     AttestationRow,
     KeyId,
@@ -65,7 +67,9 @@ class PublishAttestation:
             NotFound: `commit-not-found`.
             Conflict: `too-many-validations`.
             InvalidInput: `attestation-invalid`; says which of the checks failed.
+            PermissionDenied: `permission-denied`, also of a job's process for another commit.
         """
+        verify_judges(caller, commit)
         row = self._read(caller, name, commit, envelope)
 
         def publish(records: Records) -> AttestationView:
@@ -101,11 +105,13 @@ class PublishAttestation:
         with self._database.read() as records:
             # Before a signature is computed: for strangers there is nothing to do.
             repository = find_repository(records, caller, name, Right.WRITE)
-            files = _load_files(records, repository, commit)
+            held = get_commit(records, repository, commit)
+            files = _load_files(records, repository, held)
             keys = records.validator_keys.list()
         statement = self._signatures.read(envelope, {key.keyid: key.public_key for key in keys})
         keyid = _find_signer(statement)
         _verify_subject(statement, commit, files)
+        _verify_base(statement, Commit.from_bytes(held.body).base)
         return AttestationRow(
             id=hash_bytes(f"{keyid}\n".encode() + statement.payload),
             commit=commit,
@@ -159,9 +165,9 @@ def _find_signer(signed: SignedStatement) -> KeyId:
 
 
 def _load_files(
-    records: Records, repository: RepositoryRecord, commit: CommitId
+    records: Records, repository: RepositoryRecord, commit: CommitRow
 ) -> Mapping[str, str]:
-    manifest = get_commit(records, repository, commit).manifest
+    manifest = commit.manifest
     body = records.files.load_manifests(repository.id, [manifest])[manifest]
     return {file.path: file.sha256 for file in Manifest.from_json(canonical.loads(body)).files}
 
@@ -177,6 +183,18 @@ def _verify_subject(statement: SignedStatement, commit: CommitId, files: Mapping
             raise _invalid(
                 f"its statement names a file {path!r:.200} that the commit does not have"
             )
+    # Else it would count here, and not where somebody verifies it.
+    left_out = sorted(files.keys() - statement.files.keys())
+    if left_out:
+        raise _invalid(f"its statement leaves out the commit's file {left_out[0]!r:.200}")
+
+
+def _verify_base(statement: SignedStatement, named: Base) -> None:
+    if None not in {named.fingerprint, statement.base} and statement.base != named.fingerprint:
+        raise _invalid(
+            f"it is of a merge into the base {abbreviate(str(statement.base))}, and the commit was "
+            f"made for {abbreviate(str(named.fingerprint))}"
+        )
 
 
 def _verify_alive(key: ValidatorKey, now: str) -> None:

@@ -8,7 +8,7 @@ from plait.errors import Conflict, InvalidInput
 from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, abbreviate
 from plait.model.validation import Validation
-from plait_registry.domain.access import Caller, Right
+from plait_registry.domain.access import Caller, Right, verify_judges
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.records import RepositoryRecord
@@ -38,7 +38,9 @@ class RecordValidation:
             NotFound: `commit-not-found`.
             Conflict: `too-many-validations`.
             InvalidInput: the document is about another commit.
+            PermissionDenied: `permission-denied`, also of a job's process for another commit.
         """
+        verify_judges(caller, commit)
         if validation.commit != commit:
             raise InvalidInput(
                 "invalid-validation",

@@ -10,7 +10,7 @@ from plait.model.address import RepositoryName
 from plait.model.ids import CommitId, ObjectId, abbreviate
 from plait.model.merge_digests import MergeDigests
 from plait.model.validation import BaseWeights, parse_definition
-from plait_registry.domain.access import Caller, Right
+from plait_registry.domain.access import Caller, Right, verify_judges
 from plait_registry.domain.change import Action, Change
 from plait_registry.domain.ports import Clock, Database, Records
 from plait_registry.domain.validations import ExpectedRow, ExpectedSource
@@ -46,7 +46,9 @@ class StoreExpected:
             NotFound: `commit-not-found`.
             Conflict: `expected-digests-differ`, others came first; `too-many-validations`.
             InvalidInput: there are no digests.
+            PermissionDenied: `permission-denied`, also of a job's process for another commit.
         """
+        verify_judges(caller, wish.commit)
         parse_definition(wish.digests.definition)
         if not wish.digests.tensors:
             raise InvalidInput("invalid-validation", "These digests are those of no tensor.")

@@ -42,7 +42,7 @@ from plait_registry.services.access import find_repository
 from plait_registry.services.changes import record_change
 from plait_registry.services.commit_source import RecordsSource
 from plait_registry.services.end_job import write_end
-from plait_registry.services.find_job import JobView
+from plait_registry.services.find_job import JobView, look_at
 from plait_registry.services.limits import verify_room_for_job
 
 
@@ -74,16 +74,22 @@ class SubmitValidation:
             payload = ValidationPayload(commit, wish.definition, base, held)
             found = find_answer(records, repository, payload, again=wish.again)
             if found is not None:
-                document = records.jobs.load_payload(found.id)
-                is_new = payload.base is not None and document != payload.to_bytes()
-                if found.state is not JobState.QUEUED or not is_new:
-                    return JobView(found, document)
+                waiting = ValidationPayload.from_bytes(records.jobs.load_payload(found.id))
+                if found.state is not JobState.QUEUED or not _can_end_waiting(waiting, payload):
+                    return look_at(records, caller, found)
                 # Since it was asked for, the base came to the registry, say: it waits in vain.
                 write_end(records, found.cancelled(now), now, by=caller)
             verify_room_for_job(records, repository, find_own_requester(records, caller).user)
             return queue_validation(records, caller, repository, payload, at=now)
 
         return self._database.transact(submit)
+
+
+def _can_end_waiting(waiting: ValidationPayload, asked: ValidationPayload) -> bool:
+    """Tell whether what is asked for needs less than what waits: never more, whoever asks."""
+    knows_base = waiting.base is None and asked.base is not None
+    has_weights = waiting.held is None and asked.held is not None
+    return has_weights or (knows_base and waiting.held is None)
 
 
 def _verify_adapters(repository: RepositoryRecord) -> None:

@@ -65,9 +65,11 @@ class RegisterKey:
                 "attestation-invalid",
                 f"A public key is PEM, in at most {LONGEST_PEM} printable characters.",
             )
+        # All may see a key, and a private one may stand beside it in the text.
+        keyid, public_key = self._signatures.read_key(text)
         key = ValidatorKey(
-            keyid=self._signatures.compute_keyid(text),
-            public_key=text,
+            keyid=keyid,
+            public_key=public_key,
             name=name,
             role=wish.role,
             created_at=now,

@@ -133,6 +133,14 @@ def test_public_key_of_a_file_is_checked(tmp_path: Path, key: SigningKey) -> Non
         read_public_key(path)
 
 
+def test_private_key_beside_the_public_one_is_not_read_with_it(
+    tmp_path: Path, key: SigningKey
+) -> None:
+    path = tmp_path / "both.pem"
+    path.write_text(f"of the lab\n{key.public_key}{(tmp_path / 'key-1').read_text()}")
+    assert read_public_key(path) == key.public_key
+
+
 def test_keyid_is_the_one_of_securesystemslib(key: SigningKey) -> None:
     raw = Ed25519PrivateKey.from_private_bytes(b"\1" * 32).public_key().public_bytes_raw().hex()
     described = f'{{"keytype":"ed25519","keyval":{{"public":"{raw}"}},"scheme":"ed25519"}}'
@@ -256,6 +264,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "signature a text": {"signatures": ["AAAA"]},
     "signatures an object": {"signatures": {"a": GOOD}},
     "long keyid": {"signatures": [{**GOOD, "keyid": "a" * 20_000}]},
+    "keyid of two lines": {"signatures": [{**GOOD, "keyid": "k\nCOUNTS"}]},
+    "keyid that moves the cursor": {"signatures": [{**GOOD, "keyid": "k\x1b[1A"}]},
     "keyid a number": {"signatures": [{**GOOD, "keyid": 7}]},
     "field beside a signature": {"signatures": [{**GOOD, "cert": ""}]},
 }

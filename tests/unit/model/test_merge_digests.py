@@ -39,6 +39,7 @@ def test_document_is_read_back_as_it_was() -> None:
         {"tensors": {"": A}},
         {"tensors": {"a\nb": A}},
         {"tensors": {"a" * 1_025: A}},
+        {"tensors": {"\ud800": A}},
         {"tensors": [A]},
         {"definition": 1},
         {"more": 1},

@@ -69,6 +69,21 @@ def test_keys_that_saw_different_weights_do_not_add_up() -> None:
     assert count(found, *map(key_row, ("k1", "k2", "k3"))) == {"k1", "k2"}
 
 
+@pytest.mark.parametrize("result", ["PASSED", "FAILED"])
+def test_key_that_saw_two_roots_of_one_merge_counts_for_neither(result: str) -> None:
+    other = replace(rows("k1", digests=OTHER_DIGESTS)[0], result=result)
+    found = [*rows("k1", "k2"), other]
+    keys = [key_row("k1"), key_row("k2")]
+    for order in (found, found[::-1]):
+        assert count(order, *keys) == {"k2"}
+        assert count(order, *keys, expected=OTHER_DIGESTS) == set()
+
+
+def test_key_that_saw_another_root_of_another_merge_counts() -> None:
+    other = replace(rows("k1", digests=OTHER_DIGESTS)[0], base=digest("another base"))
+    assert count([*rows("k1", "k2"), other], key_row("k1"), key_row("k2")) == {"k1", "k2"}
+
+
 def test_root_that_is_not_the_expected_one_does_not_count() -> None:
     found = [*rows("k1", "k2"), *rows("k3", digests=OTHER_DIGESTS)]
     keys = [key_row(keyid) for keyid in ("k1", "k2", "k3")]

@@ -16,7 +16,7 @@ from plait_registry.domain.records import RepositoryId
 from plait_registry.services.job_services import JobServices
 from plait_registry.services.run_jobs import ClaimedJob, HeldJob
 from plait_registry.worker import job_loop
-from plait_registry.worker.job_loop import JobLoop, Launch
+from plait_registry.worker.job_loop import Claim, JobLoop, Launch
 
 LIMIT = 20.0
 CLAIMED = ClaimedJob(job_row("a", RepositoryId(1)), "plait_job_secret")
@@ -92,7 +92,7 @@ def do(jobs: FakeJobs, process: FakeProcess, **options: Any) -> JobLoop:
     """Start a loop over one job, and wait until its process is there."""
     started = threading.Event()
 
-    def launch(claimed: ClaimedJob) -> FakeProcess:
+    def launch(claimed: Claim) -> FakeProcess:
         assert claimed == CLAIMED
         started.set()
         return process
@@ -175,7 +175,7 @@ def test_process_that_cannot_be_started_counts_as_an_attempt(
 ) -> None:
     jobs = FakeJobs()
 
-    def launch(_claimed: ClaimedJob) -> FakeProcess:
+    def launch(_claimed: Claim) -> FakeProcess:
         raise Unavailable("unavailable", "There is no memory for a process.")
 
     with caplog.at_level(logging.WARNING):
@@ -213,7 +213,7 @@ def test_several_jobs_are_done_at_once() -> None:
     jobs = FakeJobs(waiting=[CLAIMED, CLAIMED, CLAIMED])
     processes: list[FakeProcess] = []
 
-    def launch(_claimed: ClaimedJob) -> FakeProcess:
+    def launch(_claimed: Claim) -> FakeProcess:
         processes.append(FakeProcess())
         return processes[-1]
 

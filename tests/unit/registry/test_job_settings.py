@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from plait.errors import InvalidInput
-from plait_registry.job_settings import Engine, ValidatorSettings, WorkerSettings
+from plait_registry.job_settings import Engine, JobSettings, ValidatorSettings, WorkerSettings
 from plait_registry.settings import (
-    JobSettings,
     build_job_environment,
     read_job_task,
     read_settings,

@@ -1,4 +1,4 @@
-"""The key that the registry signs with itself: made once, registered once, never in another place."""
+"""The registry's own key for validations: made and registered once, and used where no other is."""
 
 import stat
 from pathlib import Path

@@ -115,6 +115,42 @@ def refusal(registry: MemoryRegistry, envelope: dict[str, Any], **options: Any) 
     return caught.value.message
 
 
+def test_registered_key_is_the_public_one_without_what_stands_beside_it(
+    registry: MemoryRegistry, key: SigningKey, tmp_path: Path
+) -> None:
+    both = f"of the lab\r\n{key.public_key}{(tmp_path / 'validator.pem').read_text()}"
+    wish = KeyWish(both, "lab", KeyRole.VALIDATOR, "never")
+    made = RegisterKey(registry.database, FixedClock(), DsseSignatures())(SYSTEM, wish)
+    assert (made.keyid, made.public_key) == (key.keyid, key.public_key)
+
+
+def test_statement_that_leaves_out_a_file_of_the_commit_is_refused(
+    registry: MemoryRegistry, key: SigningKey
+) -> None:
+    register(registry, key)
+    statement = state(FIRST)
+    for path in statement.files:
+        files = {name: digest for name, digest in statement.files.items() if name != path}
+        envelope = key.sign(replace(statement, files=files).to_bytes())
+        assert f"leaves out the commit's file '{path}'" in refusal(registry, envelope)
+
+
+def test_statement_about_another_base_than_the_commit_names_is_refused(
+    registry: MemoryRegistry, key: SigningKey
+) -> None:
+    register(registry, key)
+    third = make_version("three", SECOND.id)
+    base = {**third.commit["base"], "fingerprint": BASE}
+    named = replace(third, commit={**third.commit, "base": base})
+    plan = registry.begin(named, expected=SECOND.id)
+    registry.upload(plan, named)
+    registry.complete(plan)
+    other = replace(state(named), base=hash_bytes(b"a small one"))
+    with pytest.raises(InvalidInput, match="the commit was made for"):
+        publish(registry, key.sign(other.to_bytes()), commit=named.id)
+    assert publish(registry, key.sign(state(named).to_bytes()), commit=named.id).counts
+
+
 def test_attestation_is_stored_as_it_came_and_counts(
     registry: MemoryRegistry, key: SigningKey
 ) -> None:

@@ -34,7 +34,7 @@ from plait_registry.domain.validation_wish import (
     parse_trigger,
     parse_wish,
 )
-from plait_registry.services import limits
+from plait_registry.services import limits, submit_validation
 from plait_registry.services.authenticate import Authenticate
 from plait_registry.services.find_job import JobView
 from plait_registry.services.job_services import JobServices, build_job_services
@@ -356,6 +356,18 @@ def test_job_that_waits_in_vain_gives_way_to_one_that_can_be_done(
     second = submit(jobs).job
     assert (second.base, second.id != first.id) == (None, True)
     assert jobs.get(WRITER, first.id).job.state is JobState.CANCELLED
+
+
+def test_job_that_has_its_weights_stays_when_who_asks_again_may_not_read_them(
+    world: World, jobs: JobServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.data.write() as records:
+        records.bases.insert([BaseRow(FIRST.id, "org/base", None, BASE)])
+    first = submit(jobs, base=BASE).job
+    monkeypatch.setattr(submit_validation, "find_weights", lambda *_: None)
+    again = submit(jobs, base=BASE)
+    assert again.job.id == first.id
+    assert jobs.get(WRITER, first.id).job.state is JobState.QUEUED
 
 
 def test_base_whose_weights_the_registry_has_is_needed_of_no_worker(
