@@ -120,3 +120,11 @@ def test_merge_that_is_not_understood_says_how_to_ask(
     refused = client.try_run("merge", folder, "--base", micro_data / "base", *words, "--json")
     assert refused.status == 2
     assert kind in refused.err + refused.out
+
+
+def test_folder_that_is_not_there_is_told_from_a_repository(
+    client: Client, micro_data: Path
+) -> None:
+    refused = client.try_run("merge", "./absent", "--base", micro_data / "base", "--digest-only")
+    assert refused.status == 2
+    assert "There is no folder ./absent" in refused.err

@@ -175,6 +175,41 @@ def test_empty_folder_is_filled_and_a_full_one_refused(folders: Folders, tmp_pat
         root(base, source(adapter), into=base / "config.json")
 
 
+def test_link_to_an_empty_or_absent_folder_is_filled_where_it_leads(
+    folders: Folders, tmp_path: Path
+) -> None:
+    base, adapter = folders
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "absent"):
+        link = tmp_path / f"link-{name}"
+        link.symlink_to(tmp_path / name)
+        root(base, source(adapter), into=link)
+        assert link.is_symlink()
+        assert digests_of(tmp_path / name) == digests_of(link) != {}
+
+
+def test_full_destination_is_refused_before_the_base_is_read(
+    folders: Folders, tmp_path: Path
+) -> None:
+    base, adapter = folders
+    with pytest.raises(AlreadyExists):
+        root(tmp_path / "absent", source(adapter), into=base)
+
+
+def test_base_that_is_not_there_or_not_whole_is_named(folders: Folders, tmp_path: Path) -> None:
+    base, adapter = folders
+    with pytest.raises(InvalidInput, match=r"There is no folder .*absent"):
+        root(tmp_path / "absent", source(adapter))
+    sharded = reshard(base, tmp_path / "sharded")
+    shards = sorted(sharded.glob("*.safetensors"))
+    shards[0].unlink()
+    with pytest.raises(InvalidInput, match=f"lacks '{shards[0].name}' of the files"):
+        root(sharded, source(adapter))
+    shards[1].unlink()
+    with pytest.raises(InvalidInput, match=f"lacks '{shards[0].name}' and 1 more of the files"):
+        root(sharded, source(adapter))
+
+
 class Interrupted:
     """A progress that somebody interrupts after the first tensor."""
 
