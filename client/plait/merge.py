@@ -139,6 +139,12 @@ def merge(
     )
 
 
+def verify_mergeable(sources: Sequence[MergeSource], base: Path) -> None:
+    """Check that adapters can be merged into a base, without merging; raises as `merge`."""
+    verify_installed()
+    _plan(sources, base, open_weights(base))
+
+
 def _verify_weights(sources: Sequence[MergeSource]) -> None:
     if not sources:
         raise InvalidInput("usage", "A merge needs an adapter: name one or more.")
@@ -157,7 +163,7 @@ def _verify_base(source: MergeSource, folder: Path, fingerprint: ObjectId) -> No
             "base-mismatch",
             f"{source.label} was trained on the base {abbreviate(str(source.base))}, and {folder} "
             f"holds {abbreviate(fingerprint)}: name the folder of the same weights (plait base "
-            "match finds them), or merge all the same with --allow base-mismatch.",
+            "match finds them). `plait merge --allow base-mismatch` merges all the same.",
             expected=source.base,
             actual=fingerprint,
         )

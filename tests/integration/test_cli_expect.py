@@ -13,6 +13,7 @@ from plait.model.address import RepositoryName
 from plait.model.ids import CommitId
 from plait.validations import fetch_expected
 from plait.wire_validation import ExpectedDigests
+from reference.bases import write_base
 
 ROOT = "c54fcd51c3d5dd2d1ce170fbbad9807e44e81d907425ec645160301bce78955e"
 """Of cpp/v3 merged into its base: recorded on an H100."""
@@ -66,3 +67,14 @@ def test_expecting_without_the_bases_folder_is_explained(
         "push", folder, repository_name(), "-m", "v3", "--create", "--expect", status=2
     )
     assert "--base-dir" in refused
+
+
+def test_nothing_is_pushed_where_the_base_is_another(
+    ada: Person, repository_name: Callable[[], str], micro_data: Path, tmp_path: Path
+) -> None:
+    name = repository_name()
+    other = write_base(tmp_path / "other")
+    folder = str(micro_data / "adapters" / "cpp" / "v3")
+    arguments = ("push", folder, name, "-m", "v3", "--create", "--expect", "--base-dir")
+    assert "model.layers.0" in ada.fail(*arguments, str(other))
+    assert "There is no repository" in ada.fail("log", name)

@@ -127,6 +127,12 @@ def _push_one(
         create=arguments.create,
         allow_non_finite=arguments.allow_non_finite,
     )
+    if arguments.expect:
+        # Before anything is pushed: the commit names this base for good.
+        from plait.merge import MergeSource, verify_mergeable
+
+        base = context.path(arguments.base_dir)
+        verify_mergeable([MergeSource(str(arguments.names[0]), folder)], base)
     transport = context.open_transport(arguments.url)
     pushed = push_folder(transport, address.repository, wish, context.terminal.progress)
     sent = context.terminal.progress.moved("Uploading")
