@@ -72,7 +72,8 @@ def test_push_that_was_killed_is_gone_on_with(
 def test_push_that_was_interrupted_says_so_and_ends_soon(
     person: Client, wiretap: Wiretap, name: str, tmp_path: Path
 ) -> None:
-    folder = write_large_adapter(tmp_path / "adapter", mebibytes=66, seed=4)
+    # So large that a busy machine cannot end the push between two looks at it.
+    folder = write_large_adapter(tmp_path / "adapter", mebibytes=260, seed=4)
     person.run("repo", "create", name)
     wiretap.reset()
     push = person.start("push", folder, name, "-m", "First")

@@ -23,7 +23,8 @@ def name(repository_name: Callable[[], str]) -> str:
 def ada(registry_server: Any, tmp_path: Path, name: str) -> Person:
     """Somebody who pushed a version."""
     person = make_person(registry_server, tmp_path / "ada")
-    person.train(1)
+    # A base that no other test on this server has.
+    person.train(1, base_model_name_or_path=f"{name}-base")
     person.run("push", ".", name, "-m", "first", "--create")
     return person
 
