@@ -21,6 +21,7 @@ from plait.merge import MergeOptions, MergeSource, merge  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.torch]
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+GOLDEN_FILE = SHARED / "golden-merge-fp64-v1.json"
 DTYPES = {"F32": ("<u4", 0x7F800000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00)}
 
 
@@ -107,16 +108,11 @@ def _only_with_room(make, like, *, rows: int):  # type: ignore[no-untyped-def]  
     return make(like)
 
 
-def load_golden() -> dict[str, dict[str, Any]]:
-    """Return the recorded merges of single adapters, by name."""
-    path = SHARED / "golden-merge-fp64-v1.json"
-    held = json.loads(path.read_text())["merged"] if path.is_file() else {}
-    return {name: merged for name, merged in held.items() if ":" not in name}
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
+@pytest.mark.skipif(not GOLDEN_FILE.is_file(), reason="needs ../shared/data beside the checkout")
 def test_real_adapters_have_the_golden_digests() -> None:
-    for name, golden in load_golden().items():
+    recorded: dict[str, Any] = json.loads(GOLDEN_FILE.read_text())["merged"]
+    single = {name: merged for name, merged in recorded.items() if ":" not in name}
+    for name, golden in single.items():
         family, _, rest = name.partition("/")
         folder = SHARED / family / (rest if rest.startswith("adapters") else f"adapters/{rest}")
         options = MergeOptions(SHARED / family / "base", device="cuda", threads=2)
